@@ -1,0 +1,48 @@
+"""Runs a GraphDef by tensor names in today's TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+
+from dnndk_prep.errors import StageError, nearest
+
+
+class GraphRunner:
+    """A session over one GraphDef; `run(feeds)` gives the outputs in the order of `outputs`.
+
+    Names are node names (`conv1/Relu`) or tensor names (`split:1`).
+    """
+
+    def __init__(self, graph_def: GraphDef, outputs: Sequence[str]) -> None:
+        self._graph = tf.Graph()
+        with self._graph.as_default():
+            tf.graph_util.import_graph_def(graph_def, name="")
+        self._outputs = [self._tensor(name) for name in outputs]
+        self._session = tf.compat.v1.Session(graph=self._graph)
+
+    def _tensor(self, name: str) -> tf.Tensor:
+        try:
+            return self._graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
+        except (KeyError, ValueError) as error:
+            names = [op.name for op in self._graph.get_operations()]
+            raise StageError(
+                f"the graph has no node {name!r}",
+                expected="a node of the graph",
+                found=name,
+                remedy=f"nearest names: {', '.join(nearest(name.split(':')[0], names)) or 'none alike'}",
+            ) from error
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs for one batch; `feeds` maps input names to arrays of the placeholder's dtype."""
+        return self._session.run(self._outputs, {self._tensor(name): value for name, value in feeds.items()})
+
+    def __enter__(self) -> GraphRunner:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._session.close()

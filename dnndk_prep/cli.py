@@ -1,0 +1,151 @@
+"""The command line: `dnndk-prep run | plan | check`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from dnndk_prep import __version__
+from dnndk_prep.config import Config, load_config
+from dnndk_prep.errors import DnndkPrepError
+from dnndk_prep.pipeline import NAMES, Pipeline, Selection
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code tells how it went (see dnndk_prep.errors)."""
+    args = _parser().parse_args(argv)
+    _quiet_tensorflow()
+    try:
+        return args.command(args)
+    except DnndkPrepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `plan | head`: the reader has what it wanted; nothing more may be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print("error: this is a bug of dnndk_prep; please report it with the lines above", file=sys.stderr)
+        return 1
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+def run(args: argparse.Namespace) -> int:
+    """`run`: the stages that have to run, in their order."""
+    pipeline, selection = Pipeline(_config(args)), _selection(args)
+    stages = [stage.name for stage in selection.stages()]
+    signal.signal(signal.SIGTERM, _terminate)
+    done = 0
+    try:
+        for step, seconds in pipeline.run(selection, say):
+            done += 1
+            say(f"{step.stage.name}: done in {seconds:.1f} s" if step.runs else f"{step.stage.name}: {step.why}")
+    except BaseException as error:
+        if done < len(stages):
+            word = "interrupted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
+            print(f"{stages[done]} {word}; go on with:\n  {_resume(args, stages[done])}", file=sys.stderr)
+        raise
+    say(f"workspace: {pipeline.workspace.root}")
+    return 0
+
+
+def plan(args: argparse.Namespace) -> int:
+    """`plan`: which stages would run, and why."""
+    steps = list(Pipeline(_config(args)).plan(_selection(args)))
+    width = max(len(step.stage.name) for step in steps)
+    for step in steps:
+        print(f"{step.stage.name:<{width}}  {'run ' if step.runs else 'skip'}  {step.why}")
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """`check`: the YAML alone."""
+    _config(args)
+    print(f"{args.pipeline}: no mistakes found")
+    return 0
+
+
+def say(text: str) -> None:
+    """Print one line now: the next one may be minutes away."""
+    print(text, flush=True)
+
+
+def _config(args: argparse.Namespace) -> Config:
+    cfg = load_config(args.pipeline, args.set)
+    return cfg.model_copy(update={"workspace": args.workspace}) if getattr(args, "workspace", None) else cfg
+
+
+def _selection(args: argparse.Namespace) -> Selection:
+    return Selection(args.first, args.last, args.only, args.force)
+
+
+def _resume(args: argparse.Namespace, stage: str) -> str:
+    """The command that goes on where this one stopped; finished stages are fresh and do not run again."""
+    words = ["python", "-m", "dnndk_prep", "run", str(args.pipeline)]
+    for item in args.set:
+        words += ["--set", item]
+    if args.workspace:
+        words += ["--workspace", str(args.workspace)]
+    if args.only:
+        words += ["--only", args.only]
+    elif args.first or args.force:
+        words += ["--from", stage]
+    if args.last:
+        words += ["--to", args.last]
+    if args.force:
+        words.append("--force")
+    return shlex.join(words)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _quiet_tensorflow() -> None:
+    """Set before TensorFlow is imported: its start-up lines say nothing about the user's model."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dnndk-prep", description="From a trained Keras model to a Xilinx DPU bundle."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for function, text in ((run, "run the pipeline"), (plan, "say what would run, and why"), (check, "check the YAML")):
+        command = commands.add_parser(function.__name__, help=text, description=(function.__doc__ or "").split(": ")[1])
+        command.set_defaults(command=function)
+        command.add_argument("pipeline", nargs="?", type=Path, default=Path("pipeline.yaml"), help="the YAML file")
+        command.add_argument(
+            "--set", action="append", default=[], metavar="A.B=VALUE", help="set one key of the YAML; may be repeated"
+        )
+        if function is not check:
+            _add_selection(command)
+    return parser
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    stages = "one of: " + ", ".join(NAMES)
+    command.add_argument("--from", dest="first", metavar="STAGE", help=f"begin here, {stages}")
+    command.add_argument("--to", dest="last", metavar="STAGE", help="end here")
+    command.add_argument("--only", metavar="STAGE", help="this stage alone")
+    command.add_argument("--force", action="store_true", help="run stages even where nothing changed")
+    command.add_argument("--workspace", type=Path, metavar="DIR", help="instead of the YAML's workspace")

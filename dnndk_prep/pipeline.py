@@ -1,0 +1,266 @@
+"""The stages in their order, why each one runs, and the run itself."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dnndk_prep.config import Config
+from dnndk_prep.errors import DnndkPrepError, StageError, UsageError, nearest
+from dnndk_prep.workspace import STAGE_JSON, StageRecord, Workspace, sha256_file, sha256_outside
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its name is also its module, its folder, its YAML section, its CLI word and its script."""
+
+    name: str
+    # Raise it when the stage's code gives other artifacts than before.
+    version: int
+    needs: tuple[str, ...] = ()
+    # Parts of the configuration; files and folders named there count by content, not by path.
+    reads: tuple[str, ...] = ()
+    # The facts of the needed stages count too, not their artifacts alone.
+    tells_facts: bool = False
+
+    def run(self) -> Callable[..., dict[str, Any]]:
+        """The stage's function; TensorFlow is imported here and not before."""
+        return importlib.import_module(f"dnndk_prep.stages.{self.name}").run
+
+
+PROOF = ("dataset", "preprocess", "seed")
+
+STAGES: tuple[Stage, ...] = (
+    Stage("train_save", 1, (), ("model", "dataset", "preprocess", "seed", "train_save")),
+    Stage("keras_2_tf", 1, ("train_save",), ("keras_2_tf", "graph.inputs", "graph.outputs", *PROOF)),
+    Stage("freeze_graph", 1, ("keras_2_tf",), ("freeze_graph", "graph.reader", *PROOF)),
+    # The proof compares with the reference outputs, which keras_2_tf keeps.
+    Stage("optimize_for_inference", 1, ("freeze_graph", "keras_2_tf"), ("graph.reader", *PROOF)),
+    Stage("calib_input", 1, ("optimize_for_inference",), ("calibration", *PROOF)),
+    Stage("export", 1, ("optimize_for_inference", "calib_input"), ("target", "calibration.batch_size", "model")),
+    Stage(
+        "report",
+        1,
+        ("train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "calib_input", "export"),
+        ("target",),
+        tells_facts=True,
+    ),
+)
+NAMES = tuple(stage.name for stage in STAGES)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the plan: the stage, whether it runs, and why."""
+
+    stage: Stage
+    runs: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which stages a command is about, and whether fresh ones run too."""
+
+    first: str | None = None
+    last: str | None = None
+    only: str | None = None
+    force: bool = False
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Raises UsageError for a name that is no stage, and for a range that is empty."""
+        for name in (self.first, self.last, self.only):
+            if name is not None and name not in NAMES:
+                near = nearest(name, NAMES)
+                raise UsageError(
+                    f"there is no stage {name!r}",
+                    expected=", ".join(NAMES),
+                    found=name,
+                    remedy=f"did you mean {near[0]!r}?" if near else "name one of the stages",
+                )
+        start = NAMES.index(self.only or self.first or NAMES[0])
+        end = NAMES.index(self.only or self.last or NAMES[-1])
+        if start > end:
+            raise UsageError(f"--from {self.first} comes after --to {self.last}", expected=" -> ".join(NAMES))
+        return STAGES[start : end + 1]
+
+
+class Pipeline:
+    """A configuration and its workspace."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.cfg = cfg
+        self.workspace = Workspace(cfg.workspace)
+        self._outside: dict[str, str] = {}
+
+    def plan(self, selection: Selection) -> Iterator[Step]:
+        """What a run would do, without doing it: a stage after one that runs may run."""
+        running: list[str] = []
+        for stage in selection.stages():
+            upstream = [name for name in stage.needs if name in running]
+            if selection.force:
+                step = Step(stage, True, "--force")
+            elif upstream:
+                step = Step(stage, True, f"{upstream[0]} runs before it")
+            else:
+                step = self._step(stage)
+            if step.runs:
+                running.append(stage.name)
+            yield step
+
+    def run(self, selection: Selection, say: Callable[[str], None]) -> Iterator[tuple[Step, float]]:
+        """Run what has to run; yields each step after it is done, with its seconds.
+
+        Raises the DnndkPrepError of the stage that failed; what was finished before it stays.
+        """
+        stages = selection.stages()
+        with self.workspace.lock():
+            self._require_before(stages, say)
+            for stage in stages:
+                step = Step(stage, True, "--force") if selection.force else self._step(stage)
+                started = time.monotonic()
+                if step.runs:
+                    say(f"{stage.name}: {step.why}")
+                    self._run_stage(stage, say)
+                yield step, time.monotonic() - started
+
+    def _require_before(self, stages: Sequence[Stage], say: Callable[[str], None]) -> None:
+        """A run that begins in the middle uses earlier folders as they are, and says where they are out of date."""
+        chosen = {stage.name for stage in stages}
+        for stage in STAGES:
+            if stage.name in chosen or not any(stage.name in later.needs for later in stages):
+                continue
+            if self.workspace.record(stage.name) is None:
+                raise StageError(
+                    f"{stages[0].name} needs the artifacts of {stage.name}, which has not run",
+                    expected=f"{stage.name}/{STAGE_JSON} in the workspace",
+                    found=f"none in {self.workspace.root}",
+                    remedy=f"run with --from {stage.name}, or without --from and --only",
+                )
+            step = self._step(stage)
+            if step.runs:
+                say(f"{stage.name}: used as it is, though {step.why}")
+
+    def _run_stage(self, stage: Stage, say: Callable[[str], None]) -> StageRecord:
+        from dnndk_prep.stages.context import StageContext
+
+        fingerprint = self._fingerprint(stage)
+        started = time.monotonic()
+        try:
+            out = self.workspace.begin(stage.name)
+            context = StageContext(
+                cfg=self.cfg,
+                inputs={name: self.workspace.folder(name) for name in stage.needs},
+                out=out,
+                scratch=self.workspace.scratch(stage.name),
+                say=say,
+            )
+            facts = stage.run()(context)
+            warnings = facts.pop("warnings", [])
+            for warning in warnings:
+                say(f"{stage.name}: warning: {warning}")
+            content = {
+                "version": stage.version,
+                "seconds": round(time.monotonic() - started, 3),
+                "facts": facts,
+                "warnings": warnings,
+                "versions": versions(),
+            }
+            return self.workspace.commit(stage.name, fingerprint, content)
+        except OSError as error:
+            raise StageError(
+                f"{stage.name} cannot read or write a file",
+                expected="a readable file, a writable workspace and room on the disk",
+                found=str(error),
+                remedy="mend that and run again; the artifacts of the last good run are untouched",
+            ) from error
+        finally:
+            self.workspace.abandon(stage.name)
+
+    def _step(self, stage: Stage) -> Step:
+        record = self.workspace.record(stage.name)
+        if record is None:
+            return Step(stage, True, "it has not run yet")
+        changed = _difference(record.fingerprint, self._fingerprint(stage))
+        if changed is None:
+            changed = self.workspace.damaged(stage.name, record)
+        return Step(stage, changed is not None, changed or "nothing changed")
+
+    def _fingerprint(self, stage: Stage) -> dict[str, Any]:
+        values, files = _reads(self.cfg, stage.reads)
+        return {
+            "code": stage.version,
+            "config": values,
+            "files": {key: self._hash_outside(key, path) for key, path in files.items()},
+            "inputs": {name: self._inputs(name, stage.tells_facts) for name in stage.needs},
+            "versions": versions(),
+        }
+
+    def _inputs(self, name: str, with_facts: bool) -> dict[str, str]:
+        record = self.workspace.record(name)
+        if record is None:
+            return {}
+        hashes = {artifact: facts["sha256"] for artifact, facts in record.artifacts.items()}
+        if with_facts:
+            hashes[STAGE_JSON] = sha256_file(self.workspace.folder(name) / STAGE_JSON)
+        return hashes
+
+    def _hash_outside(self, key: str, path: Path) -> str:
+        if key not in self._outside:
+            self._outside[key] = sha256_outside(path, key)
+        return self._outside[key]
+
+
+def versions() -> dict[str, str]:
+    """The releases that decide what a graph looks like, read without importing them."""
+    found = {}
+    for name in ("tensorflow", "keras", "tf_keras"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError as error:
+            raise DnndkPrepError(f"{name} is not installed", remedy="source run_all.sh") from error
+    return found
+
+
+def _reads(cfg: Config, reads: Sequence[str]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The plain values under the keys in `reads`, and the outside files named there, both by dotted key."""
+    values: dict[str, Any] = {}
+    files: dict[str, Path] = {}
+    for key in reads:
+        value: Any = cfg
+        for part in key.split("."):
+            value = getattr(value, part)
+        parts = {key: value}
+        if hasattr(value, "model_fields_set"):
+            parts = {f"{key}.{name}": getattr(value, name) for name in type(value).model_fields}
+        for name, item in parts.items():
+            if isinstance(item, Path):
+                files[name] = item
+            else:
+                values[name] = list(item) if isinstance(item, tuple) else item
+    return values, files
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """What changed between two fingerprints, in words; None if nothing did."""
+    if old.get("code") != new["code"]:
+        return "the stage's code changed"
+    words = {"config": "{} changed", "files": "the content of {} changed", "versions": "the version of {} changed"}
+    for part, text in words.items():
+        if name := _first_difference(old.get(part, {}), new[part]):
+            return text.format(name)
+    for stage, hashes in new["inputs"].items():
+        if name := _first_difference(old.get("inputs", {}).get(stage, {}), hashes):
+            return f"{stage}/{name} changed"
+    return None
+
+
+def _first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    missing = object()
+    names = [*new, *(name for name in old if name not in new)]
+    return next((name for name in names if old.get(name, missing) != new.get(name, missing)), None)

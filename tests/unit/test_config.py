@@ -1,0 +1,128 @@
+"""The YAML: every mistake at once, with its place and the nearest key."""
+
+from pathlib import Path
+
+import pytest
+
+from dnndk_prep.config import load_config
+from dnndk_prep.errors import UsageError
+
+SHIPPED = Path(__file__).parents[2] / "pipeline.yaml"
+
+
+def load(tmp_path: Path, text: str, *overrides: str):
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    return load_config(path, overrides)
+
+
+def mistakes(tmp_path: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, text, *overrides)
+    return str(caught.value)
+
+
+def test_the_shipped_file_is_right_and_shows_every_key():
+    cfg = load_config(SHIPPED)
+    assert cfg.target.board == "zcu104"
+    assert cfg.workspace == SHIPPED.parent / "workspace"
+    text = SHIPPED.read_text()
+    for name in type(cfg).model_fields:
+        assert f"\n{name}:" in text
+        for key in getattr(type(getattr(cfg, name)), "model_fields", {}):
+            assert f"  {key}: " in text, key
+
+
+def test_each_commented_line_of_the_shipped_file_is_accepted(tmp_path: Path):
+    section = ""
+    for line in SHIPPED.read_text().splitlines():
+        if line[:1].isalpha():
+            section = line.split(":")[0]
+        if line.startswith("#  "):
+            text = f"{section}:\n  {line[3:]}\n"
+            if section == "model" and not line.startswith("#  path"):
+                text = "model:\n  architecture: a.json\n  weights: w.h5\n"
+            if "masks" in line:
+                text = "dataset: {name: folder, path: x, masks: y}\n"
+            if section == "dataset" and "path" in line[:8]:
+                text += "  name: folder\n"
+            load(tmp_path, text)
+
+
+def test_empty_file_gives_the_defaults(tmp_path: Path):
+    cfg = load(tmp_path, "")
+    assert cfg.graph.reader == "1.9"
+    assert cfg.calibration.count == 100
+    assert cfg.workspace == tmp_path / "workspace"
+
+
+def test_all_mistakes_at_once_with_place_and_nearest_key(tmp_path: Path):
+    text = "target:\n  bord: zcu104\ntrain_save:\n  epochs: many\ngraph:\n  reader: 1.9\nsead: 3\n"
+    report = mistakes(tmp_path, text)
+    assert "4 mistakes" in report
+    assert f"{tmp_path}/p.yaml:2:3: unknown key 'target.bord'; did you mean 'target.board'?" in report
+    assert "p.yaml:4:3: train_save.epochs: input should be a valid integer" in report
+    assert "p.yaml:6:3: graph.reader" in report
+    assert "write it in quotes" in report
+    assert "p.yaml:7:1: unknown key 'sead'; did you mean 'seed'?" in report
+
+
+def test_a_key_in_the_wrong_section_is_pointed_to_its_own(tmp_path: Path):
+    assert "did you mean 'train_save.epochs'?" in mistakes(tmp_path, "epochs: 3\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 1\nseed: 2\n", "'seed' stands here twice"),
+        ("seed: [1\n", "not YAML"),
+        ("- a\n", "must hold keys"),
+        ("seed: !!python/object/apply:os.system ['true']\n", "seed"),
+        ("seed: !!python/name:os.system\n", "not a plain value"),
+        ("? {a: 1}\n: 2\n", "a key must be a word"),
+        ("model:\n  path: a.h5\n  weights: b.h5\n", "not both"),
+        ("model:\n  weights: b.h5\n", "model.architecture is missing"),
+        ("dataset: {name: folder}\n", "needs dataset.path"),
+        ("preprocess: {mode: tf, scale: 1.0}\n", "preprocess.mode sets scale itself"),
+        ("preprocess: {std: [0, 1, 1]}\n", "must be above 0"),
+        ("preprocess: {scale: .nan}\n", "preprocess.scale"),
+        ("target: {board: zcu1O4}\n", "zcu104"),
+        ("target: {board: zcu104, toolchain: vitis-ai-9}\n", "vitis-ai"),
+        ("calibration: {count: 0}\n", "calibration.count"),
+        ("[" * 5000, "YAML|deep"),
+        ("a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
+         "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\nseed: *d\n", "aliases"),
+        ("a: &a [*a]\n", "aliases|YAML"),
+    ],
+)  # fmt: skip
+def test_mistakes(tmp_path: Path, text: str, said: str):
+    report = mistakes(tmp_path, text)
+    assert any(part in report for part in said.split("|")), report
+    assert "p.yaml:" in report
+
+
+def test_set_goes_through_the_same_validation(tmp_path: Path):
+    cfg = load(
+        tmp_path, "target:\n  board: zcu104\n", "target.board=zcu102", "calibration.count=7", "graph.reader='1.15'"
+    )
+    assert (cfg.target.board, cfg.calibration.count, cfg.graph.reader) == ("zcu102", 7, "1.15")
+    report = mistakes(tmp_path, "", "target.bord=zcu102", "seed=no")
+    assert "--set target.bord=zcu102: unknown key 'target.bord'; did you mean 'target.board'?" in report
+    assert "--set seed=no: seed: " in report
+    assert "sets nothing" in mistakes(tmp_path, "", "target.board")
+    assert "is a value and has no keys" in mistakes(tmp_path, "seed: 3", "seed.x=1")
+
+
+def test_paths_are_relative_to_the_yaml_and_to_the_caller_for_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load(tmp_path, "model: {path: m.h5}\n").model.path == tmp_path / "m.h5"
+    assert load(tmp_path, "", "model.path=m.h5").model.path == tmp_path / "elsewhere" / "m.h5"
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path):
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "bin.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="UTF-8"):
+        load_config(tmp_path / "bin.yaml")

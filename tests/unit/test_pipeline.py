@@ -1,0 +1,247 @@
+"""When a stage runs and why, what a failure leaves, and how the command line tells of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dnndk_prep import cli, pipeline
+from dnndk_prep.config import load_config
+from dnndk_prep.errors import ModelFileError, StageError, UsageError
+from dnndk_prep.pipeline import Pipeline, Selection, Stage
+
+THREE = (
+    Stage("first", 1, (), ("model", "seed")),
+    Stage("second", 1, ("first",), ("train_save",)),
+    Stage("third", 1, ("second",), ("target",)),
+)
+
+
+class Home:
+    """A workspace with three stages that write what they were told."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.ran, self.fail = folder, [], None
+        self.yaml = folder / "p.yaml"
+        self.yaml.write_text("seed: 1\n")
+        monkeypatch.setattr(pipeline, "STAGES", THREE)
+        monkeypatch.setattr(pipeline, "NAMES", tuple(stage.name for stage in THREE))
+        monkeypatch.setattr(Stage, "run", lambda stage: lambda ctx: self._stage(stage.name, ctx))
+
+    def _stage(self, name: str, ctx) -> dict:
+        self.ran.append(name)
+        (ctx.out / "half").write_text("half")
+        if self.fail and self.fail[0] == name:
+            raise self.fail[1]
+        text = {"first": f"seed {ctx.cfg.seed % 10}", "second": str(ctx.cfg.train_save.epochs), "third": "end"}[name]
+        (ctx.out / "artifact").write_text(text)
+        return {"warnings": []}
+
+    def run(self, **selection) -> list[str]:
+        self.ran.clear()
+        for _ in Pipeline(load_config(self.yaml)).run(Selection(**selection), lambda text: None):
+            pass
+        return list(self.ran)
+
+    def plan(self, **selection) -> dict[str, str]:
+        steps = Pipeline(load_config(self.yaml)).plan(Selection(**selection))
+        return {step.stage.name: step.why for step in steps if step.runs}
+
+    def read(self, stage: str) -> str:
+        return (self.folder / "workspace" / stage / "artifact").read_text()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    return Home(tmp_path, monkeypatch)
+
+
+def test_a_second_run_runs_nothing(home: Home):
+    assert home.run() == ["first", "second", "third"]
+    assert home.run() == []
+    assert home.plan() == {}
+
+
+def test_a_changed_section_runs_its_stage_and_what_changes_after_it(home: Home):
+    home.run()
+    home.yaml.write_text("seed: 1\ntrain_save: {epochs: 3}\n")
+    assert home.plan() == {"second": "train_save.epochs changed", "third": "second runs before it"}
+    assert home.run() == ["second", "third"]
+    assert home.read("second") == "3"
+
+
+def test_equal_outputs_stop_the_wave(home: Home):
+    home.run()
+    home.yaml.write_text("seed: 11\n")  # `first` runs again and writes the same bytes
+    assert home.run() == ["first"]
+
+
+def test_outside_files_count_by_content_not_time_or_path(home: Home, tmp_path: Path):
+    (tmp_path / "a.h5").write_bytes(b"model")
+    home.yaml.write_text("model: {path: a.h5}\n")
+    home.run()
+    os.utime(tmp_path / "a.h5", (1, 1))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.h5").rename(tmp_path / "sub" / "b.h5")
+    home.yaml.write_text("model: {path: sub/b.h5}\n")
+    assert home.plan() == {}
+    (tmp_path / "sub" / "b.h5").write_bytes(b"other")
+    assert home.plan()["first"] == "the content of model.path changed"
+
+
+def test_version_changes_are_named(home: Home, monkeypatch: pytest.MonkeyPatch):
+    home.run()
+    monkeypatch.setattr(pipeline, "versions", lambda: {"tensorflow": "9", "keras": "9", "tf_keras": "9"})
+    assert home.plan()["first"] == "the version of tensorflow changed"
+    monkeypatch.undo()
+
+
+def test_a_damaged_artifact_is_named_and_made_again(home: Home):
+    home.run()
+    (home.folder / "workspace" / "second" / "artifact").write_text("edited")
+    assert home.plan()["second"] == "artifact was changed since"
+    assert home.run() == ["second"]
+    (home.folder / "workspace" / "second" / "artifact").unlink()
+    assert home.plan()["second"] == "artifact is gone"
+
+
+def test_a_workspace_that_moved_is_still_fresh(home: Home):
+    home.run()
+    (home.folder / "workspace").rename(home.folder / "moved")
+    home.yaml.write_text("seed: 1\nworkspace: moved\n")
+    assert home.plan() == {}
+
+
+def test_a_failure_leaves_the_last_good_artifacts_and_no_half_folder(home: Home):
+    home.run()
+    home.fail = ("second", StageError("no"))
+    home.yaml.write_text("train_save: {epochs: 5}\nseed: 1\n")
+    with pytest.raises(StageError):
+        home.run()
+    assert home.read("second") == "12"
+    assert sorted(p.name for p in (home.folder / "workspace").iterdir() if p.name.startswith(".new")) == []
+    home.fail = None
+    assert home.run() == ["second", "third"]
+
+
+def test_a_killed_replacement_is_mended(home: Home):
+    home.run()
+    workspace = home.folder / "workspace"
+    (workspace / "second").rename(workspace / ".old-second")
+    (workspace / ".new-third").mkdir()
+    assert home.run() == []
+    assert home.read("second") == "12"
+    assert not (workspace / ".new-third").exists()
+
+
+def test_disk_errors_are_stage_errors(home: Home):
+    home.fail = ("first", OSError(28, "No space left on device"))
+    with pytest.raises(StageError, match="No space left"):
+        home.run()
+
+
+def test_selection(home: Home):
+    with pytest.raises(StageError, match="needs the artifacts of first"):
+        home.run(only="second")
+    assert home.run(last="second") == ["first", "second"]
+    assert home.run(only="second", force=True) == ["second"]
+    assert home.run(first="second") == ["third"]
+    with pytest.raises(UsageError, match="did you mean 'third'"):
+        home.run(only="thrid")
+    with pytest.raises(UsageError, match="comes after"):
+        home.run(first="third", last="first")
+
+
+def test_a_missing_model_file(home: Home):
+    home.yaml.write_text("model: {path: none.h5}\n")
+    with pytest.raises(ModelFileError, match="no such file"):
+        home.run()
+
+
+def test_two_runs_at_once_are_refused_by_name(home: Home):
+    first = Pipeline(load_config(home.yaml))
+    with first.workspace.lock(), pytest.raises(UsageError, match=f"process {os.getpid()}"):
+        home.run()
+    assert home.run() == ["first", "second", "third"]
+
+
+def test_a_workspace_that_cannot_be_made(home: Home):
+    (home.folder / "file").write_text("")
+    home.yaml.write_text("workspace: file\n")
+    with pytest.raises(UsageError, match="cannot be written"):
+        home.run()
+
+
+def test_the_resume_command_is_exact(home: Home, capsys: pytest.CaptureFixture[str]):
+    home.fail = ("second", StageError("the stage's own words"))
+    code = cli.main(["run", str(home.yaml), "--set", "train_save.epochs=3", "--to", "second"])
+    said = capsys.readouterr()
+    assert code == 4
+    assert "the stage's own words" in said.err
+    resume = said.err.split("go on with:\n  ")[1].splitlines()[0]
+    assert resume == f"python -m dnndk_prep run {home.yaml} --set train_save.epochs=3 --to second"
+    home.fail = None
+    assert cli.main(resume.split()[3:]) == 0
+    assert home.ran == ["first", "second", "second"]
+
+
+def test_resume_after_force_forces_what_was_left(home: Home, capsys: pytest.CaptureFixture[str]):
+    home.run()
+    home.fail = ("second", KeyboardInterrupt())
+    assert cli.main(["run", str(home.yaml), "--force"]) == 130
+    assert f"second interrupted; go on with:\n  python -m dnndk_prep run {home.yaml} --from second --force" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_bug_of_ours_is_exit_1_with_its_traceback(home: Home, capsys: pytest.CaptureFixture[str]):
+    home.fail = ("first", ZeroDivisionError())
+    assert cli.main(["run", str(home.yaml)]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_stage_json_tells_artifacts_and_no_absolute_path(home: Home):
+    home.run()
+    text = (home.folder / "workspace" / "first" / "stage.json").read_text()
+    record = json.loads(text)
+    assert record["artifacts"]["artifact"]["bytes"] == len("seed 1")
+    assert str(home.folder) not in text
+
+
+def test_check_and_plan_do_not_import_tensorflow(tmp_path: Path):
+    (tmp_path / "pipeline.yaml").write_text("")
+    for word in ("check", "plan"):
+        code = (
+            "import sys; from dnndk_prep.cli import main; code = main([sys.argv[1]]);"
+            "assert not {'tensorflow', 'keras', 'tf_keras', 'matplotlib'} & set(sys.modules); sys.exit(code)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, word], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_sigterm_ends_the_run_with_the_resume_command(tmp_path: Path):
+    (tmp_path / "pipeline.yaml").write_text("")
+    code = (
+        "import sys, time\nfrom dnndk_prep import cli, pipeline\n"
+        "pipeline.Stage.run = lambda stage: lambda ctx: (print('started', flush=True), time.sleep(60))\n"
+        "sys.exit(cli.main(['run']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert any("started" in line for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 143
+    assert "train_save interrupted; go on with:\n  python -m dnndk_prep run pipeline.yaml" in err
+
+
+def test_real_stages_are_consistent():
+    names = [stage.name for stage in pipeline.STAGES]
+    for index, stage in enumerate(pipeline.STAGES):
+        assert set(stage.needs) <= set(names[:index])

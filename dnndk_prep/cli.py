@@ -24,7 +24,6 @@ TERMINATED = 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code tells how it went (see dnndk_prep.errors)."""
     args = _parser().parse_args(argv)
-    _quiet_tensorflow()
     try:
         return args.command(args)
     except DnndkPrepError as error:
@@ -116,12 +115,6 @@ def _resume(args: argparse.Namespace, stage: str) -> str:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     raise SystemExit(TERMINATED)
-
-
-def _quiet_tensorflow() -> None:
-    """Set before TensorFlow is imported: its start-up lines say nothing about the user's model."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 def _parser() -> argparse.ArgumentParser:

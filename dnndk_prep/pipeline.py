@@ -12,6 +12,7 @@ from typing import Any
 
 from dnndk_prep.config import Config
 from dnndk_prep.errors import DnndkPrepError, StageError, UsageError, nearest
+from dnndk_prep.quiet import quiet_start
 from dnndk_prep.workspace import STAGE_JSON, StageRecord, Workspace, sha256_file, sha256_outside
 
 
@@ -30,7 +31,8 @@ class Stage:
 
     def run(self) -> Callable[..., dict[str, Any]]:
         """The stage's function; TensorFlow is imported here and not before."""
-        return importlib.import_module(f"dnndk_prep.stages.{self.name}").run
+        with quiet_start():
+            return importlib.import_module(f"dnndk_prep.stages.{self.name}").run
 
 
 PROOF = ("dataset", "preprocess", "seed")

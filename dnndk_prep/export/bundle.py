@@ -1,0 +1,133 @@
+"""What the bundles of both families share: the graph, the calibration files, and the quantizer's words for them."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnndk_prep import templates
+from dnndk_prep.dpu.targets import Board, Toolchain
+from dnndk_prep.errors import StageError
+from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
+
+GRAPH_FILE = "optimized_graph.pb"
+INPUT_FN = "input_fn.py"
+LIST_FILE = "calib_list.txt"
+ARRAYS_FILE = "calib.npz"
+IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class BundleSpec:
+    """One vendor's bundle: `graph` is at the toolchain's level, `calib_dir` is what calib_input wrote."""
+
+    net_name: str
+    graph: GraphArtifact
+    toolchain: Toolchain
+    board: Board
+    calib_dir: Path
+    # Batches of `batch_size` samples that the quantizer asks input_fn for.
+    calib_iter: int
+    batch_size: int
+    # Shapes of one calibration batch by input name: they stand in for sizes that the graph leaves open.
+    feed_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def net_name(stem: str) -> str:
+    """A name for the compiled network, which becomes a C symbol: letters, digits, underscores, no digit in front."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_") or "model"
+    return f"net_{name}" if name[0].isdigit() else name
+
+
+def quantizer_shape(spec: TensorSpec, feed_shape: tuple[int, ...] | None = None) -> str:
+    """The input's shape in the words of `--input_shapes`: four numbers, `?` for the batch.
+
+    The quantizer takes four dimensions and no others; inputs of fewer get ones after the batch
+    (vai_q_tensorflow 3.5, `--input_shapes`). Sizes that the graph leaves open come from `feed_shape`.
+    Raises StageError for more than four dimensions, and for an open size that no feed tells.
+    """
+    sizes = list(spec.shape[1:])
+    if len(sizes) > 3:
+        raise StageError(
+            f"input {spec.name!r} has {len(spec.shape)} dimensions",
+            expected="batch, height, width, channels, or fewer: the quantizers take 4-D shapes",
+            found=str(spec.shape),
+            remedy="reshape outside of the model, or split the input",
+        )
+    if feed_shape is not None and len(feed_shape) == len(spec.shape):
+        sizes = [known if size is None else size for size, known in zip(sizes, feed_shape[1:], strict=True)]
+    if None in sizes:
+        raise StageError(
+            f"input {spec.name!r} leaves sizes open besides the batch",
+            expected="fixed height, width and channels, which the quantizer needs as numbers",
+            found=str(spec.shape),
+            remedy="build the model with a fixed input shape",
+        )
+    return ",".join(["?", *["1"] * (3 - len(sizes)), *(str(size) for size in sizes)])
+
+
+def calibration_batch(folder: Path, iteration: int) -> dict[str, np.ndarray]:
+    """One batch from the bundle's own input_fn.py, as the quantizer would get it: arrays by input name."""
+    feeds = runpy.run_path(str(folder / INPUT_FN))["calib_input"](iteration)
+    return {name: np.asarray(value) for name, value in feeds.items()}
+
+
+def write_bundle(folder: Path, spec: BundleSpec, scripts: tuple[str, ...], values: Mapping[str, Any]) -> None:
+    """Write graph, calibration files, executable `scripts` and README.md into `folder`, which is made.
+
+    The templates lie in the folder of the toolchain's family; `values` are theirs beside the common ones.
+    """
+    folder.mkdir(parents=True)
+    spec.graph.save(folder, GRAPH_FILE)
+    copied = _copy_calibration(spec.calib_dir, folder)
+    common = _values(spec) | {"files": [GRAPH_FILE, *copied]}
+    for name in (*scripts, "README.md"):
+        text = templates.render(f"{spec.toolchain.family}/{name}.j2", {"script": name, **common, **values})
+        (folder / name).write_text(text, encoding="utf-8")
+    for name in scripts:
+        (folder / name).chmod(0o755)
+
+
+def _copy_calibration(source: Path, folder: Path) -> list[str]:
+    """Copy what calib_input wrote; gives the names of the files. Inputs that are no images have no image folder."""
+    copied = []
+    for name in (INPUT_FN, LIST_FILE, ARRAYS_FILE):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+            copied.append(name)
+    if INPUT_FN not in copied:
+        raise StageError(
+            f"there is no {INPUT_FN} among the calibration data",
+            expected=f"{INPUT_FN} beside {ARRAYS_FILE}",
+            found=", ".join(copied) or "neither",
+            remedy="run the pipeline again with --from calib_input --force",
+        )
+    if (source / IMAGES).is_dir():
+        shutil.copytree(source / IMAGES, folder / IMAGES)
+    return copied
+
+
+def _values(spec: BundleSpec) -> dict[str, Any]:
+    graph = spec.graph
+    shapes = [quantizer_shape(item, spec.feed_shapes.get(item.name)) for item in graph.inputs]
+    return {
+        "net": spec.net_name,
+        "board": spec.board,
+        "toolchain": spec.toolchain,
+        "graph_file": GRAPH_FILE,
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+        "input_nodes": ",".join(graph.input_names),
+        "output_nodes": ",".join(graph.output_names),
+        "input_shapes": ":".join(shapes),
+        "has_images": (spec.calib_dir / IMAGES).is_dir(),
+        "calib_iter": spec.calib_iter,
+        "batch_size": spec.batch_size,
+    }

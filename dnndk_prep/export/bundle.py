@@ -79,6 +79,15 @@ def calibration_batch(folder: Path, iteration: int) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in feeds.items()}
 
 
+def calibration_count(folder: Path) -> int:
+    """How many samples `folder` holds: the lines of its list of images, or the rows of its arrays."""
+    listed = folder / LIST_FILE
+    if (folder / IMAGES).is_dir():
+        return sum(1 for line in listed.read_text(encoding="utf-8").splitlines() if line.strip())
+    with np.load(folder / ARRAYS_FILE) as arrays:
+        return min(len(arrays[name]) for name in arrays.files)
+
+
 def write_bundle(folder: Path, spec: BundleSpec, scripts: tuple[str, ...], values: Mapping[str, Any]) -> None:
     """Write graph, calibration files, executable `scripts` and README.md into `folder`, which is made.
 

@@ -1,0 +1,107 @@
+"""Stage `export`: one bundle for each vendor family of the board, its graph proven on its own calibration data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dnndk_prep.dpu import targets
+from dnndk_prep.dpu.targets import Toolchain
+from dnndk_prep.errors import NumericsError, StageError
+from dnndk_prep.export import bundle, dnndk, vitis_ai
+from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.readers import for_reader
+from dnndk_prep.graph.run import GraphRunner
+from dnndk_prep.stages.context import StageContext
+
+WRITERS = {"dnndk": dnndk.write_bundle, "vitis_ai": vitis_ai.write_bundle}
+TRAINED_HERE = "sample_cnn"
+TOLERANCE = 1e-4
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write `<family>/` for each vendor family of the board, at the configured or the newest release."""
+    target = ctx.cfg.target
+    board = targets.board(target.board)
+    graph = GraphArtifact.load(ctx.inputs["optimize_for_inference"])
+    calib_dir = ctx.inputs["calib_input"]
+    feeds = _first_batch(ctx, graph)
+    batch_size = len(next(iter(feeds.values())))
+    bundles = []
+    for toolchain in board.chosen(target.toolchain):
+        lowered, difference = _lowered(graph, toolchain, feeds)
+        spec = bundle.BundleSpec(
+            net_name=_net_name(ctx),
+            graph=lowered,
+            toolchain=toolchain,
+            board=board,
+            calib_dir=calib_dir,
+            calib_iter=bundle.calibration_count(calib_dir) // batch_size,
+            batch_size=batch_size,
+            feed_shapes={name: value.shape for name, value in feeds.items()},
+        )
+        WRITERS[toolchain.family](ctx.out / toolchain.family, spec)
+        ctx.say(f"export: {toolchain.family}/ for {board.title} with {toolchain.release}")
+        bundles.append(
+            {
+                "folder": toolchain.family,
+                "toolchain": toolchain.name,
+                "reader": toolchain.reader,
+                "net_name": spec.net_name,
+                "calib_iter": spec.calib_iter,
+                "batch_size": batch_size,
+                **difference,
+            }
+        )
+    return {"board": board.name, "bundles": bundles}
+
+
+def _net_name(ctx: StageContext) -> str:
+    model = ctx.cfg.model
+    given = model.path or model.architecture
+    return bundle.net_name(given.stem if given else TRAINED_HERE)
+
+
+def _first_batch(ctx: StageContext, graph: GraphArtifact) -> Mapping[str, np.ndarray]:
+    """What the quantizer will feed first; its keys must be the graph's inputs, all of them and no others."""
+    feeds = bundle.calibration_batch(ctx.inputs["calib_input"], 0)
+    if set(feeds) != set(graph.input_names):
+        raise StageError(
+            f"{bundle.INPUT_FN} does not feed the inputs of the graph",
+            expected=", ".join(graph.input_names),
+            found=", ".join(feeds),
+            remedy="run the pipeline again with --from calib_input --force",
+        )
+    return feeds
+
+
+def _lowered(
+    graph: GraphArtifact, toolchain: Toolchain, feeds: Mapping[str, np.ndarray]
+) -> tuple[GraphArtifact, dict[str, float]]:
+    """The graph as the toolchain's TensorFlow reads it, and how far its outputs are from those of `graph`."""
+    keep = frozenset([*graph.input_names, *graph.output_names])
+    graph_def = for_reader(graph.graph_def, toolchain.reader, keep)
+    lowered = GraphArtifact(graph_def, graph.inputs, graph.outputs, toolchain.reader)
+    with (
+        GraphRunner(graph.graph_def, graph.output_names) as before,
+        GraphRunner(graph_def, graph.output_names) as after,
+    ):
+        pairs = list(zip(before.run(feeds), after.run(feeds), strict=True))
+    difference = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in pairs)
+    tolerance = TOLERANCE * max(1.0, *(float(np.max(np.abs(a), initial=0.0)) for a, _ in pairs))
+    # Written so that NaN fails too.
+    if not difference <= tolerance:
+        raise NumericsError(
+            f"the graph for {toolchain.name} gives other numbers than the optimized graph",
+            expected=f"a difference of at most {tolerance:.3g}",
+            found=f"{difference:.3g}",
+            remedy="report the model: writing it for an older TensorFlow must not change its numbers",
+        )
+    return lowered, {"max_abs_diff": difference, "tolerance": tolerance}
+
+
+def _outputs(graph: GraphArtifact, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    with GraphRunner(graph.graph_def, graph.output_names) as runner:
+        return runner.run(feeds)

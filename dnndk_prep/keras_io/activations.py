@@ -1,0 +1,29 @@
+"""Keras 3 activations that Keras 2 lacks or computes differently, for Keras 2 models that came from Keras 3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+
+def _hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
+
+
+def _hard_silu(x: tf.Tensor) -> tf.Tensor:
+    return x * _hard_sigmoid(x)
+
+
+def _leaky_relu(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.leaky_relu(x, alpha=0.2)
+
+
+# The names that keras2.ACTIVATIONS gives them.
+KERAS3_ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "keras3_relu6": tf.nn.relu6,
+    "keras3_hard_sigmoid": _hard_sigmoid,
+    "keras3_hard_silu": _hard_silu,
+    "keras3_leaky_relu": _leaky_relu,
+    "keras3_log_softmax": tf.nn.log_softmax,
+}

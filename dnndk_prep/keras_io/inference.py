@@ -1,0 +1,233 @@
+"""The inference graph of a Keras model, built by Keras 2 in a TensorFlow 1 graph.
+
+Keras 2 gives what the DPU tools read: nodes named after their layers, fused batch norms, a Flatten of one Reshape and
+loops that TensorFlow 1 knows. Nothing is run: the weights go from the file into plain arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tf_keras.src import backend
+from tf_keras.src.layers.rnn import gru_v1, lstm_v1
+from tf_keras.src.saving.legacy import hdf5_format
+
+from dnndk_prep.errors import ModelFileError
+from dnndk_prep.graph.artifact import TensorSpec
+from dnndk_prep.graph.freeze import VARIABLES, prune
+from dnndk_prep.graph.names import real_op
+from dnndk_prep.graph.topology import by_name
+from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS
+from dnndk_prep.keras_io.keras2 import MODELS, check_classes, to_keras2
+from dnndk_prep.keras_io.load import KerasSource, open_hdf5
+
+# The layers of Keras 2 for TensorFlow 2 put their loops into library functions, which TensorFlow 1.9 cannot run.
+LOOPING_LAYERS = {"LSTM": lstm_v1.LSTM, "GRU": gru_v1.GRU}
+
+
+@dataclass(frozen=True)
+class InferenceGraph:
+    """What a model computes in inference: its graph with variables, and their values by the variable's node name.
+
+    input_layers and output_layers are Keras' names, in the order of `inputs` and `outputs`.
+    """
+
+    graph_def: GraphDef
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    variables: Mapping[str, np.ndarray]
+    input_layers: tuple[str, ...]
+    output_layers: tuple[str, ...]
+
+
+def build_inference(source: KerasSource) -> InferenceGraph:
+    """The model of `source` with learning phase 0: no training node, no Saver, the batch axis free.
+
+    The same model gives the same graph, whatever files it came in and whatever was built before. Raises
+    ModelFileError where Keras 2 cannot express the model or the weights do not match the architecture.
+    """
+    check_classes(source.config, _known_layers(), source.file)
+    config = _converted(source)
+    # Names of layers and ops are counted up in a process; they must not depend on what it did before.
+    backend.clear_session()
+    graph = tf.Graph()
+    with _inference_mode(graph):
+        model = _build(config, source.file)
+        with open_hdf5(source.weights) as file:
+            variables = _variables(model, file.get("model_weights", file), source.file)
+        result = _inference_graph(graph, model, variables)
+    backend.clear_session()
+    return result
+
+
+def _converted(source: KerasSource) -> dict[str, Any]:
+    try:
+        config = to_keras2(source.config) if source.is_keras3 else deepcopy(source.config)
+        return _with_input(config)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise ModelFileError(
+            f"the architecture in {source.file} is not complete",
+            expected=f"an architecture as Keras {source.keras_version} writes it",
+            found=f"{type(error).__name__}: {error}",
+            remedy="save the model again",
+        ) from error
+
+
+def _with_input(config: dict[str, Any]) -> dict[str, Any]:
+    """A Sequential without an input layer gets one: outside eager mode Keras 2 cannot build it later."""
+    if config["class_name"] != "Sequential":
+        return config
+    settings = config["config"] if isinstance(config["config"], dict) else {"layers": config["config"]}
+    first = settings["layers"][0]
+    if first["class_name"] in ("InputLayer", *MODELS) or first["config"].get("batch_input_shape"):
+        return config
+    shape = settings.get("build_input_shape")
+    if not shape:
+        raise ModelFileError(
+            "the Sequential model does not tell the shape of its input",
+            expected="an Input layer, or a model that was built before it was saved",
+            found=f"{first['class_name']} {first['config'].get('name')!r} as first layer",
+            remedy="put keras.Input(shape=...) first, and save the model again",
+        )
+    name = f"{first['config'].get('name', first['class_name'].lower())}_input"
+    entry = {
+        "class_name": "InputLayer",
+        "config": {"batch_input_shape": [None, *shape[1:]], "dtype": "float32", "sparse": False, "name": name},
+    }
+    return {"class_name": "Sequential", "config": {**settings, "layers": [entry, *settings["layers"]]}}
+
+
+@contextmanager
+def _inference_mode(graph: tf.Graph) -> Iterator[None]:
+    is_v2 = tf.compat.v1.control_flow_v2_enabled()
+    tf.compat.v1.disable_control_flow_v2()
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(graph.as_default())
+            stack.enter_context(backend.deprecated_internal_learning_phase_scope(0))
+            yield
+    finally:
+        if is_v2:
+            tf.compat.v1.enable_control_flow_v2()
+
+
+def _build(config: dict[str, Any], file: str) -> tf_keras.Model:
+    try:
+        with tf_keras.utils.custom_object_scope({**LOOPING_LAYERS, **KERAS3_ACTIVATIONS}):
+            model = tf_keras.layers.deserialize(config)
+    # Keras raises whatever it meets; all of it means that this architecture cannot be built.
+    except Exception as error:
+        raise ModelFileError(
+            f"Keras 2 cannot build the model in {file}",
+            expected="layers and settings that Keras 2 has",
+            found=(str(error).strip().splitlines() or [type(error).__name__])[0][:400],
+            remedy="build the model without that layer or setting, and save it again",
+        ) from error
+    if not getattr(model, "inputs", None):
+        raise ModelFileError(
+            f"the model in {file} has no inputs",
+            expected="a Functional or Sequential model",
+            found=config["class_name"],
+            remedy="build it with keras.Input and keras.Model, and save it again",
+        )
+    return model
+
+
+def _variables(model: tf_keras.Model, group: h5py.Group, file: str) -> dict[str, np.ndarray]:
+    """The stored weights by the name of their variable."""
+    version = _attribute(group, "keras_version", "1")
+    backend_name = _attribute(group, "backend", "")
+    values: dict[str, np.ndarray] = {}
+    for layer, stored in _pairs(model, group, file):
+        wanted = hdf5_format._legacy_weights(layer)
+        names = hdf5_format.load_attributes_from_hdf5_group(group[stored], "weight_names")
+        found = [np.asarray(group[stored][name]) for name in names]
+        if len(found) == len(wanted):
+            found = hdf5_format.preprocess_weights_for_loading(layer, found, version, backend_name or None)
+        shapes = [tuple(variable.shape) for variable in wanted]
+        if [value.shape for value in found] != shapes:
+            raise ModelFileError(
+                f"the weights in {file} do not match the architecture at the layer {layer.name!r}",
+                expected=f"shapes {', '.join(map(str, shapes))}",
+                found=f"{', '.join(str(value.shape) for value in found)} (stored as {stored!r})",
+                remedy="give the weights that were saved with this architecture",
+            )
+        for variable, value in zip(wanted, found, strict=True):
+            values[variable.op.name] = np.ascontiguousarray(value, variable.dtype.as_numpy_dtype)
+    return values
+
+
+def _pairs(model: tf_keras.Model, group: h5py.Group, file: str) -> list[tuple[Any, str]]:
+    """Each layer with weights and the group that holds them: by name, or else in order, as Keras does."""
+    layers = [layer for layer in model.layers if layer.weights]
+    names = hdf5_format.load_attributes_from_hdf5_group(group, "layer_names")
+    stored = [n for n in names if hdf5_format.load_attributes_from_hdf5_group(group[n], "weight_names")]
+    wanted = [layer.name for layer in layers]
+    if len(stored) != len(wanted):
+        missing = [name for name in wanted if name not in stored] or [name for name in stored if name not in wanted]
+        raise ModelFileError(
+            f"the weights in {file} do not match the architecture",
+            expected=f"{len(wanted)} layers with weights",
+            found=f"{len(stored)}; in one of the two only: {', '.join(missing[:8]) or 'none'}",
+            remedy="give the weights that were saved with this architecture",
+        )
+    return list(zip(layers, wanted if set(wanted) == set(stored) else stored, strict=True))
+
+
+def _inference_graph(graph: tf.Graph, model: tf_keras.Model, variables: dict[str, np.ndarray]) -> InferenceGraph:
+    graph_def = graph.as_graph_def()
+    inputs = [tensor.op.name for tensor in model.inputs]
+    outputs = _output_names(graph_def, [tensor.name.removesuffix(":0") for tensor in model.outputs])
+    named = [node.name for node in graph_def.node if node.op in VARIABLES]
+    missing = [name for name in named if name not in variables]
+    if missing:
+        raise ModelFileError(
+            "the weights do not hold all variables of the model",
+            expected=f"{len(named)} variables",
+            found=f"no value for {', '.join(missing[:5])}",
+            remedy="save the model again",
+        )
+    return InferenceGraph(
+        graph_def=prune(graph_def, [*inputs, *outputs, *named]),
+        inputs=tuple(map(_spec, inputs, model.inputs)),
+        outputs=tuple(map(_spec, outputs, model.outputs)),
+        variables={name: variables[name] for name in named},
+        input_layers=tuple(model.input_names),
+        output_layers=tuple(model.output_names),
+    )
+
+
+def _output_names(graph_def: GraphDef, names: Sequence[str]) -> list[str]:
+    """The op of the layer behind each output: nobody looks for a model's result in an Identity.
+
+    Where two outputs would share an op, the second keeps its own.
+    """
+    nodes = by_name(graph_def)
+    result: list[str] = []
+    for name in names:
+        real = real_op(nodes, name)
+        result.append(name if real in result or real in names else real)
+    return result
+
+
+def _spec(name: str, tensor: tf.Tensor) -> TensorSpec:
+    return TensorSpec(name, tuple(tensor.shape.as_list()), tensor.dtype.name)
+
+
+def _attribute(group: h5py.Group, name: str, default: str) -> str:
+    value = group.attrs.get(name, default)
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _known_layers() -> frozenset[str]:
+    classes = (name for name in dir(tf_keras.layers) if isinstance(getattr(tf_keras.layers, name), type))
+    return frozenset(classes) | frozenset(MODELS)

@@ -1,0 +1,92 @@
+"""What Keras itself predicts for a model: the reference for all that is made of it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnndk_prep.errors import ModelFileError
+from dnndk_prep.graph.artifact import TensorSpec
+from dnndk_prep.keras_io.keras2 import layers_of
+from dnndk_prep.keras_io.load import KerasSource, import_keras
+
+# For axes that a model leaves free; divisible by the strides of common networks.
+FREE_SIZE = 32
+PROBE_IMAGES = 8
+BATCH = 32
+
+
+class Predictor:
+    """The model in the Keras that wrote it: keras for Keras 3, tf_keras for Keras 2 and before."""
+
+    def __init__(self, source: KerasSource) -> None:
+        self._keras = import_keras(source.keras_version)
+        config = {**_origin(source.config), **source.config} if source.is_keras3 else source.config
+        try:
+            self._model = self._keras.models.model_from_json(json.dumps(config))
+            with tempfile.TemporaryDirectory(prefix="dnndk_prep_") as folder:
+                # Keras tells the layout by the file's name.
+                link = Path(folder) / "classic.h5"
+                link.symlink_to(source.weights.resolve())
+                self._build(source.config)
+                self._model.load_weights(str(link))
+        # Keras raises whatever it meets; all of it means that it cannot open this model.
+        except Exception as error:
+            raise ModelFileError(
+                f"Keras {self._keras.__version__} cannot open {source.file}",
+                expected=f"a model that Keras {source.keras_version} wrote",
+                found=(str(error).strip().splitlines() or [type(error).__name__])[0][:400],
+                remedy="save the model again",
+            ) from error
+
+    def _build(self, config: dict[str, Any]) -> None:
+        """A Sequential that was saved without an input has no weights until it is built."""
+        settings = config["config"]
+        shape = settings.get("build_input_shape") if isinstance(settings, dict) else None
+        if not self._model.built and shape:
+            self._model.build(tuple(shape))
+
+    def predict(self, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for `feeds`, both in the model's order."""
+        inputs = feeds[0] if len(feeds) == 1 else list(feeds)
+        result = self._model.predict(inputs, batch_size=min(BATCH, len(feeds[0])), verbose=0)
+        if isinstance(result, dict):
+            result = [result[key] for key in sorted(result)]
+        return list(result) if isinstance(result, list | tuple) else [result]
+
+
+def keras_predict(source: KerasSource, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of Keras' own predict for `feeds`, both in the model's order."""
+    return Predictor(source).predict(feeds)
+
+
+def probe_batch(source: KerasSource, inputs: Sequence[TensorSpec], seed: int) -> dict[str, np.ndarray]:
+    """A random batch for the model's own inputs by name, the same for the same seed.
+
+    Floats are uniform in [0, 1); whole numbers are below 10 and below the size of every Embedding.
+    """
+    random = np.random.default_rng(seed)
+    sizes = [layer["config"]["input_dim"] for layer in layers_of(source.config) if _is_embedding(layer)]
+    limit = min([10, *sizes])
+    batch = {}
+    for spec in inputs:
+        shape = (spec.shape[0] or PROBE_IMAGES, *(size or FREE_SIZE for size in spec.shape[1:]))
+        whole = np.dtype(spec.dtype).kind in "iub" or bool(sizes)
+        values = random.integers(0, limit, shape) if whole else random.random(shape)
+        batch[spec.name] = values.astype(spec.dtype)
+    return batch
+
+
+def _origin(config: dict[str, Any]) -> dict[str, Any]:
+    """Where Keras 3 finds the class of the model; it writes this into JSON, but not into .h5 files."""
+    module = "keras.src.models.functional" if config["class_name"] == "Functional" else "keras"
+    return {"module": module, "registered_name": None}
+
+
+def _is_embedding(layer: dict[str, Any]) -> bool:
+    return layer["class_name"] == "Embedding"

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from dnndk_prep import __version__
-from dnndk_prep.config import Config, load_config
+from dnndk_prep.config import Config
+from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import DnndkPrepError
 from dnndk_prep.pipeline import NAMES, Pipeline, Selection
 
@@ -97,7 +98,7 @@ def _selection(args: argparse.Namespace) -> Selection:
 
 def _resume(args: argparse.Namespace, stage: str) -> str:
     """The command that goes on where this one stopped; finished stages are fresh and do not run again."""
-    words = ["python", "-m", "dnndk_prep", "run", str(args.pipeline)]
+    words = [sys.executable, "-m", "dnndk_prep", "run", str(args.pipeline)]
     for item in args.set:
         words += ["--set", item]
     if args.workspace:

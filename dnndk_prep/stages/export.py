@@ -100,8 +100,3 @@ def _lowered(
             remedy="report the model: writing it for an older TensorFlow must not change its numbers",
         )
     return lowered, {"max_abs_diff": difference, "tolerance": tolerance}
-
-
-def _outputs(graph: GraphArtifact, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    with GraphRunner(graph.graph_def, graph.output_names) as runner:
-        return runner.run(feeds)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dnndk_prep.config import load_config
+from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import UsageError
 
 SHIPPED = Path(__file__).parents[2] / "pipeline.yaml"

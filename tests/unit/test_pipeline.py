@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dnndk_prep import cli, pipeline
-from dnndk_prep.config import load_config
+from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import ModelFileError, StageError, UsageError
 from dnndk_prep.pipeline import Pipeline, Selection, Stage
 
@@ -183,7 +183,7 @@ def test_the_resume_command_is_exact(home: Home, capsys: pytest.CaptureFixture[s
     assert code == 4
     assert "the stage's own words" in said.err
     resume = said.err.split("go on with:\n  ")[1].splitlines()[0]
-    assert resume == f"python -m dnndk_prep run {home.yaml} --set train_save.epochs=3 --to second"
+    assert resume == f"{sys.executable} -m dnndk_prep run {home.yaml} --set train_save.epochs=3 --to second"
     home.fail = None
     assert cli.main(resume.split()[3:]) == 0
     assert home.ran == ["first", "second", "second"]
@@ -193,8 +193,9 @@ def test_resume_after_force_forces_what_was_left(home: Home, capsys: pytest.Capt
     home.run()
     home.fail = ("second", KeyboardInterrupt())
     assert cli.main(["run", str(home.yaml), "--force"]) == 130
-    assert f"second interrupted; go on with:\n  python -m dnndk_prep run {home.yaml} --from second --force" in (
-        capsys.readouterr().err
+    assert (
+        f"second interrupted; go on with:\n  {sys.executable} -m dnndk_prep run {home.yaml} --from second --force"
+        in (capsys.readouterr().err)
     )
 
 
@@ -238,7 +239,7 @@ def test_sigterm_ends_the_run_with_the_resume_command(tmp_path: Path):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=10)
     assert process.returncode == 143
-    assert "train_save interrupted; go on with:\n  python -m dnndk_prep run pipeline.yaml" in err
+    assert f"train_save interrupted; go on with:\n  {sys.executable} -m dnndk_prep run pipeline.yaml" in err
 
 
 def test_real_stages_are_consistent():

@@ -1,0 +1,147 @@
+"""Reads pipeline.yaml and `--set`: every mistake at once, each with its place and the nearest known key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from dnndk_prep.config import Config, Section
+from dnndk_prep.errors import UsageError, nearest
+from dnndk_prep.yaml_marks import Mark, Place, Problem, load_marked
+
+
+@dataclass(frozen=True)
+class Override:
+    """One `--set a.b=value`; its value is YAML."""
+
+    keys: tuple[str, ...]
+    value: Any
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Override:
+        """Raises UsageError unless `text` is `a.b=value` with a value that is YAML."""
+        dotted, equals, raw = text.partition("=")
+        keys = tuple(dotted.strip().split("."))
+        if not equals or not all(keys):
+            raise UsageError(
+                f"--set {text!r} sets nothing",
+                expected="--set section.key=value, for example --set target.board=zcu102",
+                found=text,
+                remedy="write the key, an equals sign and the value",
+            )
+        data, _, problems = load_marked(f"value: {raw}" if raw.strip() else "value:", f"--set {text}")
+        if problems or not isinstance(data, dict) or set(data) != {"value"}:
+            detail = problems[0].text if problems else "not one value"
+            raise UsageError(f"--set {text}: {detail}", expected="a YAML value after =", remedy="put it in quotes")
+        value = data["value"]
+        if _is_path(keys) and isinstance(value, str):
+            # What is typed on the command line is relative to where it is typed.
+            value = str(Path.cwd() / Path(value).expanduser())
+        return cls(keys, value, f"--set {text}")
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The checked content of the YAML file `path`, after the `--set` words in `overrides`.
+
+    Raises UsageError that lists every mistake with file:line:column and the nearest known key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the configuration cannot be read",
+            expected="a YAML file",
+            found=error.strerror or str(error),
+            remedy="name the file: dnndk-prep run pipeline.yaml",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})", expected="a YAML file in UTF-8") from error
+    data, marks, problems = load_marked(text, str(path))
+    if data is not None and not isinstance(data, dict):
+        problems.append(Problem(Mark(str(path), 1, 1), "the file must hold keys with values, like `target:`"))
+        data = {}
+    data = data or {}
+    for override in map(Override.parse, overrides):
+        problems.extend(_apply(data, marks, override))
+    try:
+        config = Config.model_validate(_without_empty_sections(data), context={"base": path.parent})
+    except ValidationError as error:
+        problems.extend(_problem(item, marks, Mark(str(path), 1, 1)) for item in error.errors())
+    if problems:
+        unique = sorted(set(problems))
+        count = "1 mistake" if len(unique) == 1 else f"{len(unique)} mistakes"
+        raise UsageError("\n".join([f"{count} in the configuration", *(f"  {problem}" for problem in unique)]))
+    return config
+
+
+def _apply(data: dict[str, Any], marks: dict[Place, Mark], override: Override) -> list[Problem]:
+    mark = Mark(override.text)
+    here = data
+    for depth, key in enumerate(override.keys[:-1], 1):
+        if here.get(key) is None:
+            here[key] = {}
+        here = here[key]
+        marks[override.keys[:depth]] = marks.get(override.keys[:depth], mark)
+        if not isinstance(here, dict):
+            return [Problem(mark, f"{'.'.join(override.keys[:depth])} is a value and has no keys")]
+    here[override.keys[-1]] = override.value
+    for place in [place for place in marks if place[: len(override.keys)] == override.keys]:
+        del marks[place]
+    marks[override.keys] = mark
+    return []
+
+
+def _without_empty_sections(data: dict[str, Any]) -> dict[str, Any]:
+    """`train_save:` with all its keys commented out means the defaults."""
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def _problem(item: Any, marks: dict[Place, Mark], top: Mark) -> Problem:
+    place: Place = tuple(item["loc"])
+    # pydantic adds the names of union members to the place; the longest part that stands in the YAML is the place.
+    known = next((place[:end] for end in range(len(place), 0, -1) if place[:end] in marks), ())
+    mark = marks.get(known, top)
+    dotted = ".".join(map(str, known or place))
+    if item["type"] == "extra_forbidden":
+        return Problem(mark, f"unknown key {dotted!r}{_did_you_mean(place)}")
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return Problem(mark, message)
+    hint = "; write it in quotes" if known == ("graph", "reader") else ""
+    return Problem(mark, f"{dotted}: {message[:1].lower()}{message[1:]}, found {item['input']!r}{hint}")
+
+
+def _did_you_mean(place: Place) -> str:
+    names = _known_keys()
+    dotted = ".".join(map(str, place))
+    elsewhere = [name for name in names if name.split(".")[-1] == place[-1]]
+    section = dotted.rpartition(".")[0]
+    siblings = [name for name in names if name.rpartition(".")[0] == section]
+    near = elsewhere or nearest(dotted, siblings) or nearest(dotted, names)
+    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(siblings) or 'nothing'}"
+
+
+def _known_keys() -> list[str]:
+    keys = []
+    for name, field in Config.model_fields.items():
+        keys.append(name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            keys += [f"{name}.{key}" for key in field.annotation.model_fields]
+    return keys
+
+
+def _is_path(keys: tuple[str, ...]) -> bool:
+    field: Any = Config.model_fields.get(keys[0])
+    for key in keys[1:]:
+        fields = getattr(getattr(field, "annotation", None), "model_fields", {})
+        field = fields.get(key)
+    return field is not None and _holds_path(field.annotation)
+
+
+def _holds_path(annotation: Any) -> bool:
+    return annotation is Path or any(map(_holds_path, get_args(annotation)))

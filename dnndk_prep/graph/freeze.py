@@ -46,14 +46,17 @@ def freeze(
     require(map(node_of, [*outputs, *inputs]), nodes, "node")
     require(keep_vars, known, "variable")
     needed = reachable(nodes, [*outputs, *inputs, *keep_vars])
-    frozen = [name for name in known if name in needed and name not in set(keep_vars)]
+    frozen = {name: None for name in known if name in needed and name not in set(keep_vars)}
     _check_values(frozen, variables)
     handles = _handles(nodes, needed, frozen)
 
     result: list[NodeDef] = []
     for node in graph_def.node:
         if node.name in needed:
-            result += _frozen(node, handles, variables)
+            if node.name in frozen:
+                result.append(constant(node.name, _value(node, variables[node.name])))
+            else:
+                result += _without_handle(node, handles, variables)
     if keep_vars:
         kept = [SavedVariable.of(nodes[name]) for name in known if name in set(keep_vars)]
         result += saver_nodes(kept, free_prefix(node.name for node in result))
@@ -69,10 +72,12 @@ def prune(graph_def: GraphDef, keep: Iterable[str]) -> GraphDef:
     ends = [node_of(name) for name in keep]
     require(ends, nodes, "node")
     needed = reachable(nodes, ends)
-    return _graph(graph_def, [_plain(node, False) for node in in_order([n for n in graph_def.node if n.name in needed])])
+    return _graph(
+        graph_def, [_plain(node, False) for node in in_order([n for n in graph_def.node if n.name in needed])]
+    )
 
 
-def _check_values(names: Sequence[str], variables: Mapping[str, np.ndarray]) -> None:
+def _check_values(names: Iterable[str], variables: Mapping[str, np.ndarray]) -> None:
     missing = [name for name in names if name not in variables]
     if missing:
         raise StageError(
@@ -91,7 +96,7 @@ def _check_values(names: Sequence[str], variables: Mapping[str, np.ndarray]) -> 
         )
 
 
-def _handles(nodes: Mapping[str, NodeDef], needed: set[str], frozen: Sequence[str]) -> dict[str, str]:
+def _handles(nodes: Mapping[str, NodeDef], needed: set[str], frozen: Iterable[str]) -> dict[str, str]:
     """Every needed node that gives the handle of a frozen resource variable, with that variable."""
     handles = {name: name for name in frozen if nodes[name].op == "VarHandleOp"}
     waiting = list(handles)
@@ -109,11 +114,8 @@ def _handles(nodes: Mapping[str, NodeDef], needed: set[str], frozen: Sequence[st
     return handles
 
 
-def _frozen(node: NodeDef, handles: Mapping[str, str], variables: Mapping[str, np.ndarray]) -> list[NodeDef]:
-    """What `node` becomes."""
-    if node.op in VARIABLES:
-        is_kept = node.name not in handles and (node.op == "VarHandleOp" or node.name not in variables)
-        return [node] if is_kept else [constant(node.name, _value(node, variables[node.name]))]
+def _without_handle(node: NodeDef, handles: Mapping[str, str], variables: Mapping[str, np.ndarray]) -> list[NodeDef]:
+    """What `node` becomes when the variable whose handle it reads is a constant; the node itself if it reads none."""
     variable = next((handles[n] for ref in node.input if (n := node_of(ref)) in handles and ref[0] != "^"), None)
     if variable is None:
         return [node]

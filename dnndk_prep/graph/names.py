@@ -11,6 +11,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.errors import StageError
+from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.topology import by_name, node_of, reachable, require
 
 # TensorFlow's own rule for the name of an op (tensorflow/core/graph/validate.cc).
@@ -46,7 +47,9 @@ def find_outputs(graph_def: GraphDef) -> list[Found]:
         real = real_op(nodes, node.name)
         reason = f"no other op reads it, and it depends on {', '.join(feeds)}"
         if real != node.name:
-            reason = f"its value is the result of {node.name}, which {reason.removeprefix('no other op reads it, and it ')}"
+            reason = (
+                f"its value is the result of {node.name}, which {reason.removeprefix('no other op reads it, and it ')}"
+            )
         result.setdefault(real, Found(real, reason))
     return list(result.values())
 
@@ -74,6 +77,17 @@ def op_names_text(graph_def: GraphDef, inputs: Sequence[Found], outputs: Sequenc
         mark = marks.get(node.name, "")
         lines.append(f"{mark:<7} {node.name:<{width}}  {node.op:<{kinds}}  {shapes[node.name]}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def tensor_specs(graph_def: GraphDef, names: Sequence[str]) -> tuple[TensorSpec, ...]:
+    """Shape and dtype of the first tensor of each node in `names`. Raises StageError for a name that is not there."""
+    require(names, (node.name for node in graph_def.node), "node")
+    graph = _imported(graph_def)
+    tensors = [graph.get_operation_by_name(name).outputs[0] for name in names]
+    return tuple(
+        TensorSpec(name, tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else (), tensor.dtype.name)
+        for name, tensor in zip(names, tensors, strict=True)
+    )
 
 
 def rename(graph_def: GraphDef, new_names: Mapping[str, str]) -> GraphDef:
@@ -108,16 +122,21 @@ def _renamed(reference: str, new_names: Mapping[str, str]) -> str:
 
 
 def _shapes(graph_def: GraphDef) -> dict[str, str]:
-    graph = tf.Graph()
-    with graph.as_default():
-        tf.graph_util.import_graph_def(graph_def, name="")
-    shapes = {op.name: ", ".join(map(_shape, op.outputs)) or "nothing" for op in graph.get_operations()}
+    operations = _imported(graph_def).get_operations()
+    shapes = {op.name: ", ".join(map(_shape, op.outputs)) or "nothing" for op in operations}
     for node in graph_def.node:
         if node.op == "VarHandleOp":
             # A handle is a scalar; what the reader looks for is the variable behind it.
             held = tf.as_dtype(node.attr["dtype"].type).name
             shapes[node.name] = f"variable of {held} {_sizes(tf.TensorShape(node.attr['shape'].shape))}"
     return shapes
+
+
+def _imported(graph_def: GraphDef) -> tf.Graph:
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.graph_util.import_graph_def(graph_def, name="")
+    return graph
 
 
 def _shape(tensor: tf.Tensor) -> str:

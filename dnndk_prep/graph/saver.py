@@ -36,6 +36,11 @@ def free_prefix(taken: Iterable[str]) -> str:
     return next(name for i in range(len(scopes) + 1) if (name := f"save_{i}" if i else "save") not in scopes)
 
 
+def saver_prefix(nodes: Iterable[NodeDef]) -> str | None:
+    """The name under which a graph made here has its save and restore nodes; None if it has none."""
+    return next((node.name.removesuffix("/SaveV2") for node in nodes if node.op == "SaveV2"), None)
+
+
 def saver_def(prefix: str) -> SaverDef:
     """What a TF1 Saver has to know of the nodes under `prefix`; the numbers are tf.compat.v1.train.Saver's defaults."""
     return SaverDef(

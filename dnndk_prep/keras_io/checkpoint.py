@@ -5,7 +5,7 @@ The same model gives the same bytes, and no file names the folder it was written
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.artifact import serialize
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.run import GraphRunner
-from dnndk_prep.graph.saver import SavedVariable, free_prefix, saver_def, saver_nodes
+from dnndk_prep.graph.saver import SavedVariable, free_prefix, saver_def, saver_nodes, saver_prefix
 
 CHECKPOINT = "tf_chkpt.ckpt"
 INFER_GRAPH = "tf_infer_graph.pb"
@@ -29,13 +29,13 @@ def saved_variables(graph_def: GraphDef) -> list[SavedVariable]:
     return [SavedVariable.of(node) for node in graph_def.node if node.op in VARIABLES]
 
 
-def with_saver(graph_def: GraphDef) -> tuple[GraphDef, str]:
-    """The graph with nodes that save and restore its variables, and the name they stand under."""
+def with_saver(graph_def: GraphDef) -> GraphDef:
+    """The graph with nodes that save and restore its variables."""
     prefix = free_prefix(node.name for node in graph_def.node)
     result = GraphDef()
     result.CopyFrom(graph_def)
     result.node.extend(saver_nodes(saved_variables(graph_def), prefix))
-    return result, prefix
+    return result
 
 
 def write_checkpoint(prefix: Path, graph_def: GraphDef, variables: Mapping[str, np.ndarray]) -> GraphDef:
@@ -45,13 +45,13 @@ def write_checkpoint(prefix: Path, graph_def: GraphDef, variables: Mapping[str, 
     import_meta_graph and restore work with the files.
     """
     prefix.parent.mkdir(parents=True, exist_ok=True)
-    graph, scope = with_saver(graph_def)
+    graph = with_saver(graph_def)
     values = {variable.key: variables[variable.node] for variable in saved_variables(graph_def)}
     keys = sorted(values)
     if keys:
         tensors = [tf.constant(values[key]) for key in keys]
         tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=tensors)
-    meta = MetaGraphDef(graph_def=graph, saver_def=saver_def(scope))
+    meta = MetaGraphDef(graph_def=graph, saver_def=saver_def(saver_prefix(graph.node) or ""))
     meta.meta_info_def.tensorflow_version = tf.__version__
     prefix.with_name(prefix.name + ".meta").write_bytes(meta.SerializeToString(deterministic=True))
     # What tf.train.latest_checkpoint reads; a plain name is relative to this file.
@@ -106,18 +106,17 @@ def read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
 def match_variables(graph_def: GraphDef, checkpoint: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The values of the graph's variables by their node; variables that the checkpoint lacks are left out."""
     return {
-        variable.node: checkpoint[variable.key]
-        for variable in saved_variables(graph_def)
-        if variable.key in checkpoint
+        variable.node: checkpoint[variable.key] for variable in saved_variables(graph_def) if variable.key in checkpoint
     }
 
 
 class RestoredRunner(GraphRunner):
-    """Runs a graph with variables, which its own Saver has loaded from a checkpoint."""
+    """Runs a graph whose variables, if it has any, its own Saver has loaded from the checkpoint."""
 
-    def __init__(self, graph_def: GraphDef, outputs: list[str], prefix: Path, scope: str) -> None:
+    def __init__(self, graph_def: GraphDef, outputs: Sequence[str], checkpoint: Path) -> None:
         super().__init__(graph_def, outputs)
-        saver = saver_def(scope)
-        self._session.run(
-            self._graph.get_operation_by_name(saver.restore_op_name), {saver.filename_tensor_name: str(prefix)}
-        )
+        prefix = saver_prefix(graph_def.node)
+        if prefix is not None:
+            saver = saver_def(prefix)
+            restore = self._graph.get_operation_by_name(saver.restore_op_name)
+            self._session.run(restore, {saver.filename_tensor_name: str(checkpoint)})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -21,10 +21,10 @@ from tf_keras.src import backend
 from tf_keras.src.layers.rnn import gru_v1, lstm_v1
 from tf_keras.src.saving.legacy import hdf5_format
 
-from dnndk_prep.errors import ModelFileError
+from dnndk_prep.errors import ModelFileError, UsageError, nearest
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.freeze import VARIABLES, prune
-from dnndk_prep.graph.names import real_op
+from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
 from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS
 from dnndk_prep.keras_io.keras2 import MODELS, check_classes, to_keras2
@@ -67,6 +67,38 @@ def build_inference(source: KerasSource) -> InferenceGraph:
         result = _inference_graph(graph, model, variables)
     backend.clear_session()
     return result
+
+
+def renamed(built: InferenceGraph, inputs: dict[str, str], outputs: dict[str, str]) -> InferenceGraph:
+    """The graph with new names for inputs and outputs; a key is the layer's name or the op's.
+
+    Raises UsageError for a key that is neither, with the nearest.
+    """
+    names = {
+        **_new_names("graph.inputs", inputs, built.input_layers, built.inputs),
+        **_new_names("graph.outputs", outputs, built.output_layers, built.outputs),
+    }
+    if not names:
+        return built
+    return replace(
+        built,
+        graph_def=rename(built.graph_def, names),
+        inputs=tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in built.inputs),
+        outputs=tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in built.outputs),
+    )
+
+
+def chosen(built: InferenceGraph) -> tuple[list[Found], list[Found]]:
+    """The inputs and outputs with the reason for the choice, for op_names.txt."""
+    inputs = [
+        Found(spec.name, f"the Keras model's input {i}, layer {layer!r}")
+        for i, (spec, layer) in enumerate(zip(built.inputs, built.input_layers, strict=True), 1)
+    ]
+    outputs = [
+        Found(spec.name, f"the Keras model's output {i}: what layer {layer!r} gives")
+        for i, (spec, layer) in enumerate(zip(built.outputs, built.output_layers, strict=True), 1)
+    ]
+    return inputs, outputs
 
 
 def _converted(source: KerasSource) -> dict[str, Any]:
@@ -231,3 +263,20 @@ def _attribute(group: h5py.Group, name: str, default: str) -> str:
 def _known_layers() -> frozenset[str]:
     classes = (name for name in dir(tf_keras.layers) if isinstance(getattr(tf_keras.layers, name), type))
     return frozenset(classes) | frozenset(MODELS)
+
+
+def _new_names(
+    key: str, wanted: dict[str, str], layers: tuple[str, ...], specs: tuple[TensorSpec, ...]
+) -> dict[str, str]:
+    ops = {spec.name: spec.name for spec in specs} | {
+        layer: spec.name for layer, spec in zip(layers, specs, strict=True)
+    }
+    for name in wanted:
+        if name not in ops:
+            raise UsageError(
+                f"{key}: the model has no {name!r}",
+                expected=", ".join(layers),
+                found=name,
+                remedy=f"did you mean {', '.join(nearest(name, ops)) or ', '.join(layers)}?",
+            )
+    return {ops[name]: new for name, new in wanted.items()}

@@ -1,0 +1,35 @@
+"""The model that train_save left, as one source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dnndk_prep.errors import StageError
+from dnndk_prep.keras_io.load import KerasSource, read_architecture_weights, read_model
+
+COMPLETE = ("k_complete_model.h5", "model.keras")
+CHECKPOINT = ("keras_chkpt.h5",)
+ARCHITECTURE, WEIGHTS = "k_model_architecture.json", "k_model_weights.h5"
+SOURCE_JSON = "source.json"
+SOURCES = ("complete", "json_weights", "checkpoint")
+
+
+def read_source(folder: Path, wanted: str | None) -> tuple[KerasSource, str]:
+    """The model in the form `wanted`, or in the first form that `folder` has, and that form's name.
+
+    Raises StageError if `folder` does not have the form that is wanted.
+    """
+    there = {"complete": COMPLETE, "checkpoint": CHECKPOINT, "json_weights": (ARCHITECTURE, WEIGHTS)}
+    for name in [wanted] if wanted else SOURCES:
+        files = [folder / file for file in there[name] if (folder / file).exists()]
+        if name == "json_weights" and len(files) == 2:
+            return read_architecture_weights(*files), name
+        if name != "json_weights" and files:
+            return read_model(files[0]), name
+    present = sorted(path.name for path in folder.iterdir())
+    raise StageError(
+        f"{folder.name} does not hold the model that keras_2_tf.source: {wanted} asks for",
+        expected=" or ".join(there[wanted]) if wanted else "a saved model",
+        found=", ".join(present) or "nothing",
+        remedy="leave keras_2_tf.source out, or run again with --from train_save",
+    )

@@ -1,0 +1,184 @@
+"""The proof of the graph stages: the same inputs through Keras and through the stage's graph, and the difference.
+
+The inputs are a random probe batch and, where the dataset fits the model, the test images. keras_2_tf stores what
+Keras predicts for them; every graph stage is held to that.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnndk_prep.config import Config
+from dnndk_prep.data.parts import Part, misfit, with_inputs
+from dnndk_prep.errors import ModelFileError, NumericsError
+from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
+from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner
+from dnndk_prep.keras_io.load import KerasSource
+from dnndk_prep.keras_io.predict import Predictor, probe_batch
+from dnndk_prep.stages import _inputs
+
+REFERENCE = "reference.npz"
+TOLERANCE = 1e-4
+BATCH = 100
+# Outputs of large images (segmentation) would fill the disk: so many values are stored at most, 200 MB in float32.
+MAX_VALUES = 50_000_000
+
+Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class FittingPart:
+    """The test part as the model's input, or the reason why it cannot be."""
+
+    part: Part | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What Keras predicts: for the probe batch, and for the first test images, where there are any."""
+
+    probe: Mapping[str, np.ndarray]
+    outputs: Sequence[np.ndarray]
+    test_outputs: Sequence[np.ndarray] | None
+
+    @property
+    def images(self) -> int:
+        return len(self.test_outputs[0]) if self.test_outputs else 0
+
+    def save(self, folder: Path) -> None:
+        """Write reference.npz: probe/<input>, probe_output/<number>, test_output/<number>."""
+        arrays = {f"probe/{name}": value for name, value in self.probe.items()}
+        arrays |= {f"probe_output/{i}": value for i, value in enumerate(self.outputs)}
+        arrays |= {f"test_output/{i}": value for i, value in enumerate(self.test_outputs or [])}
+        with zipfile.ZipFile(folder / REFERENCE, "w") as archive:
+            for name, array in arrays.items():
+                # np.savez writes the time of day into the file; the same numbers must give the same bytes.
+                entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+                with archive.open(entry, "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Reference:
+        """Read what `save` wrote."""
+        with np.load(folder / REFERENCE) as file:
+            names = list(file)
+            probe = {name.removeprefix("probe/"): file[name] for name in names if name.startswith("probe/")}
+            outputs = [file[name] for name in names if name.startswith("probe_output/")]
+            test = [file[name] for name in names if name.startswith("test_output/")]
+        return cls(probe, outputs, test or None)
+
+
+def fitting_test_part(cfg: Config, inputs: Sequence[TensorSpec]) -> FittingPart:
+    """The test part of the configured dataset, where it fits the model's inputs."""
+    try:
+        part = _inputs.dataset(cfg).test
+    except ModelFileError as error:
+        if not cfg.model.given:
+            raise
+        # A model of the user's can be converted without data; calib_input is the first stage that needs them.
+        return FittingPart(None, f"dataset {cfg.dataset.name}: {error.problem}")
+    if len(part) == 0:
+        return FittingPart(None, f"dataset {cfg.dataset.name} has no test part")
+    reason = misfit(part, _inputs.preprocess(cfg), {spec.name: spec.shape for spec in inputs})
+    if reason:
+        return FittingPart(None, f"dataset {cfg.dataset.name} does not fit: {reason}")
+    return FittingPart(with_inputs(part, [spec.name for spec in inputs]))
+
+
+def make_reference(cfg: Config, source: KerasSource, inputs: Sequence[TensorSpec], test: FittingPart) -> Reference:
+    """Keras' own predict on the probe batch and the test images."""
+    predictor = Predictor(source)
+    probe = probe_batch(source, inputs, cfg.seed)
+    outputs = predictor.predict(list(probe.values()))
+    if test.part is None:
+        return Reference(probe, outputs, None)
+    values = sum(array[0].size for array in outputs)
+    images = min(len(test.part), max(1, MAX_VALUES // values))
+    parts = [predictor.predict(list(feeds.values())) for feeds in _feeds(cfg, test.part, inputs, images)]
+    return Reference(probe, outputs, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
+
+
+def prove_artifact(cfg: Config, artifact: GraphArtifact, folder: Path) -> dict[str, Any]:
+    """`prove` for a graph; `folder` is that of keras_2_tf, which holds the reference and the kept variables."""
+    with RestoredRunner(artifact.graph_def, artifact.output_names, folder / CHECKPOINT) as runner:
+        return prove(cfg, runner.run, artifact.inputs, artifact.output_names, Reference.load(folder))
+
+
+def prove(
+    cfg: Config, run: Run, inputs: Sequence[TensorSpec], output_names: Sequence[str], reference: Reference
+) -> dict[str, Any]:
+    """The facts "proof" and "warnings" of a stage whose graph is computed by `run`.
+
+    Raises NumericsError naming the output where a difference is above 1e-4 x max(1, max|y|).
+    """
+    got = run(reference.probe)
+    proof: dict[str, Any] = {
+        "probe": {**_compare(got, reference.outputs, output_names, "the probe batch"), "source": "random batch"},
+        "test": None,
+    }
+    test = fitting_test_part(cfg, inputs)
+    if test.part is None or reference.test_outputs is None:
+        proof["accuracy"] = {"top1": None, "images": 0, "reason": f"not measured: {test.reason}"}
+        return {"proof": proof, "warnings": []}
+    batches = [run(feeds) for feeds in _feeds(cfg, test.part, inputs, reference.images)]
+    outputs = [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
+    proof["test"] = _compare(outputs, reference.test_outputs, output_names, "the test images")
+    proof["accuracy"], warnings = _accuracy(cfg, test.part, outputs)
+    return {"proof": proof, "warnings": warnings}
+
+
+def _compare(
+    got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], names: Sequence[str], what: str
+) -> dict[str, float]:
+    """The difference nearest to (or farthest above) its tolerance over all outputs."""
+    worst = {"max_abs_diff": 0.0, "tolerance": TOLERANCE}
+    for name, a, b in zip(names, got, wanted, strict=True):
+        tolerance = TOLERANCE * max(1.0, float(np.abs(b).max(initial=0.0)))
+        same_shape = a.shape == b.shape
+        difference = float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) if same_shape else np.inf
+        # Not "difference > tolerance": that lets NaN pass.
+        if not difference <= tolerance:
+            raise NumericsError(
+                f"the output {name} differs from what Keras predicts for {what}",
+                expected=f"a difference of at most {tolerance:.3g}",
+                found=f"{difference:.3g}" if same_shape else f"shape {a.shape} instead of {b.shape}",
+                remedy="this is a bug of dnndk_prep; please report it with the model",
+            )
+        if difference / tolerance > worst["max_abs_diff"] / worst["tolerance"]:
+            worst = {"max_abs_diff": difference, "tolerance": tolerance}
+    return worst
+
+
+def _feeds(cfg: Config, part: Part, inputs: Sequence[TensorSpec], images: int) -> Iterator[dict[str, np.ndarray]]:
+    for arrays in part.batches(_inputs.preprocess(cfg), BATCH, range(images)):
+        yield {spec.name: array.astype(spec.dtype) for spec, array in zip(inputs, arrays, strict=True)}
+
+
+def _accuracy(cfg: Config, part: Part, outputs: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[str]]:
+    """Top-1 of the first output over the images (with class maps: over the pixels), and findings about the labels."""
+    scores = outputs[0]
+    batches = list(part.label_batches(_inputs.preprocess(cfg), BATCH, range(len(scores))))
+    if any(batch is None for batch in batches):
+        return {"top1": None, "images": len(scores), "reason": "not measured: the dataset has no labels"}, []
+    labels = np.concatenate([np.asarray(batch) for batch in batches])
+    problem = _label_problem(labels, scores)
+    if problem:
+        return {"top1": None, "images": len(scores), "reason": f"not measured: {problem}"}, [problem]
+    found = scores.argmax(-1) if scores.shape[-1] > 1 else scores[..., 0] > 0.5
+    return {"top1": float(np.mean(found == labels)), "images": len(scores), "reason": None}, []
+
+
+def _label_problem(labels: np.ndarray, scores: np.ndarray) -> str | None:
+    if scores.shape[:-1] != labels.shape:
+        return f"labels of shape {labels.shape[1:]} do not match the output of shape {scores.shape[1:]} an image"
+    classes = max(2, scores.shape[-1])
+    if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
+        return f"the labels go up to {labels.max()}, but the model tells {classes} classes apart"
+    return None

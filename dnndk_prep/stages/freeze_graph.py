@@ -1,0 +1,38 @@
+"""freeze_graph: variables to constants, only what the outputs need, at the reader's level."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.freeze import freeze
+from dnndk_prep.graph.readers import for_reader
+from dnndk_prep.graph.topology import node_of
+from dnndk_prep.keras_io.checkpoint import CHECKPOINT, match_variables, read_checkpoint
+from dnndk_prep.stages._proof import prove_artifact
+from dnndk_prep.stages.context import StageContext
+
+FROZEN_GRAPH = "frozen_graph.pb"
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write frozen_graph.pb and graph.json."""
+    folder, options = ctx.inputs["keras_2_tf"], ctx.cfg.freeze_graph
+    source = GraphArtifact.load(folder)
+    variables = match_variables(source.graph_def, read_checkpoint(folder / CHECKPOINT))
+    graph_def = freeze(
+        source.graph_def,
+        variables,
+        source.output_names,
+        options.keep_vars,
+        options.clear_devices,
+        source.input_names,
+    )
+    keep = frozenset(node_of(name) for name in [*source.input_names, *source.output_names])
+    reader = ctx.cfg.graph.reader
+    artifact = replace(source, graph_def=for_reader(graph_def, reader, keep), reader=reader)
+    artifact.save(ctx.out, FROZEN_GRAPH)
+    facts = prove_artifact(ctx.cfg, artifact, folder)
+    nodes = {"before": len(source.graph_def.node), "after": len(artifact.graph_def.node)}
+    return {**facts, "nodes": nodes, "reader": reader, "kept_variables": list(options.keep_vars)}

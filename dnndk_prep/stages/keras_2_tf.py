@@ -1,0 +1,31 @@
+"""keras_2_tf: the Keras model as a TensorFlow 1 checkpoint, an inference graph and a list of op names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.names import op_names_text
+from dnndk_prep.keras_io.checkpoint import CHECKPOINT, INFER_GRAPH, RestoredRunner, write_checkpoint, write_graph
+from dnndk_prep.keras_io.inference import build_inference, chosen, renamed
+from dnndk_prep.stages._model import read_source
+from dnndk_prep.stages._proof import fitting_test_part, make_reference, prove
+from dnndk_prep.stages.context import StageContext
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write tf_chkpt.ckpt.*, checkpoint, tf_infer_graph.pb and .pbtxt, op_names.txt, graph.json, reference.npz."""
+    source, form = read_source(ctx.inputs["train_save"], ctx.cfg.keras_2_tf.source)
+    built = renamed(build_inference(source), ctx.cfg.graph.inputs, ctx.cfg.graph.outputs)
+    graph_def = write_checkpoint(ctx.out / CHECKPOINT, built.graph_def, built.variables)
+    # The graph is what today's TensorFlow made; freeze_graph brings it to the reader's level.
+    artifact = GraphArtifact(graph_def, built.inputs, built.outputs, ctx.cfg.graph.reader)
+    artifact.save(ctx.out, INFER_GRAPH)
+    write_graph((ctx.out / INFER_GRAPH).with_suffix(".pbtxt"), graph_def)
+    inputs, outputs = chosen(built)
+    (ctx.out / "op_names.txt").write_text(op_names_text(graph_def, inputs, outputs))
+    reference = make_reference(ctx.cfg, source, built.inputs, fitting_test_part(ctx.cfg, built.inputs))
+    reference.save(ctx.out)
+    with RestoredRunner(graph_def, artifact.output_names, ctx.out / CHECKPOINT) as runner:
+        facts = prove(ctx.cfg, runner.run, built.inputs, artifact.output_names, reference)
+    return {**facts, "source": form, "keras": source.keras_version, "nodes": len(graph_def.node)}

@@ -1,4 +1,4 @@
-"""run_all.sh and scripts/test with a stand-in Python, conda and pipeline: what they set up and what they leave alone."""
+"""run_all.sh and scripts/test with a stand-in Python, conda and pipeline: what they set up, and what they leave."""
 
 from __future__ import annotations
 

@@ -12,9 +12,7 @@ from dnndk_prep.legacy_cli import stage_script
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=__doc__)
     result.add_argument("-kj", "--keras_json", default="", help="architecture (.json); empty: --keras_hdf5 holds it")
-    result.add_argument(
-        "-kh", "--keras_hdf5", default="./model.hdf5", type=Path, help="weights or complete model (.h5)"
-    )
+    result.add_argument("-kh", "--keras_hdf5", default="./model.hdf5", type=Path, help="weights or a complete model")
     result.add_argument("-tfc", "--tfckpt", default="./tfchkpt.ckpt", type=Path, help="checkpoint to write")
     result.add_argument("-tfg", "--tf_graph", default="./tf_graph.pb", type=Path, help="graph to write (.pb or .pbtxt)")
     return result

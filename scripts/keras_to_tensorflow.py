@@ -17,9 +17,7 @@ def parser() -> argparse.ArgumentParser:
     graph = result.add_argument("--output_model", "--output_model_file", "-output_model_file", required=True, type=Path)
     graph.help = "frozen graph to write (.pb)"
     result.add_argument("--output_nodes_prefix", default="", help="call the outputs by this word and their number")
-    result.add_argument(
-        "--save_graph_def", nargs="?", const=True, default=False, type=flag, help="the graph as text, too"
-    )
+    result.add_argument("--save_graph_def", nargs="?", const=True, default=False, type=flag, help="as text, too")
     result.add_argument("--output_meta_ckpt", nargs="?", const=True, default=False, type=flag, help="a checkpoint, too")
     result.add_argument("--reader", default=OLDEST_READER, help="the TensorFlow that must read it: 1.9, 1.12 or 1.15")
     return result

@@ -72,9 +72,8 @@ def prune(graph_def: GraphDef, keep: Iterable[str]) -> GraphDef:
     ends = [node_of(name) for name in keep]
     require(ends, nodes, "node")
     needed = reachable(nodes, ends)
-    return _graph(
-        graph_def, [_plain(node, False) for node in in_order([n for n in graph_def.node if n.name in needed])]
-    )
+    kept = in_order([node for node in graph_def.node if node.name in needed])
+    return _graph(graph_def, [_plain(node, False) for node in kept])
 
 
 def _check_values(names: Iterable[str], variables: Mapping[str, np.ndarray]) -> None:

@@ -45,11 +45,8 @@ def find_outputs(graph_def: GraphDef) -> list[Found]:
         if node.name in inputs or not feeds:
             continue
         real = real_op(nodes, node.name)
-        reason = f"no other op reads it, and it depends on {', '.join(feeds)}"
-        if real != node.name:
-            reason = (
-                f"its value is the result of {node.name}, which {reason.removeprefix('no other op reads it, and it ')}"
-            )
+        behind = "" if real == node.name else f" through {node.name}"
+        reason = f"no other op reads its value{behind}, and it depends on {', '.join(feeds)}"
         result.setdefault(real, Found(real, reason))
     return list(result.values())
 
@@ -102,7 +99,7 @@ def rename(graph_def: GraphDef, new_names: Mapping[str, str]) -> GraphDef:
         if clash or not VALID_NAME.fullmatch(new):
             raise StageError(
                 f"{old!r} cannot be renamed to {new!r}",
-                expected="a name that no other op has, of letters, digits and _ . / > -, beginning with a letter or digit",
+                expected="a name that no other op has, of letters, digits and _./>-, first a letter or digit",
                 found="a name that is taken" if clash else new,
                 remedy="choose another name in graph.inputs or graph.outputs",
             )

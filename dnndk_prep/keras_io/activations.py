@@ -19,6 +19,13 @@ def _leaky_relu(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.leaky_relu(x, alpha=0.2)
 
 
+def _swish(x: tf.Tensor) -> tf.Tensor:
+    return x * tf.sigmoid(x)
+
+
+# Keras 2 wraps swish for its gradient; what is left of that in a graph is an IdentityN that no DPU tool knows.
+PLAIN_ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {"swish": _swish, "silu": _swish}
+
 # The names that keras2.ACTIVATIONS gives them.
 KERAS3_ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "keras3_relu6": tf.nn.relu6,

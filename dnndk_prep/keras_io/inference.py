@@ -7,7 +7,7 @@ loops that TensorFlow 1 knows. Nothing is run: the weights go from the file into
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,9 +26,11 @@ from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
-from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS
-from dnndk_prep.keras_io.keras2 import MODELS, check_classes, to_keras2
+from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
+from dnndk_prep.keras_io.keras2 import MODELS, check_classes, to_keras2, without_masks
 from dnndk_prep.keras_io.load import KerasSource, open_hdf5
+
+learning_phase = backend.deprecated_internal_learning_phase_scope
 
 # The layers of Keras 2 for TensorFlow 2 put their loops into library functions, which TensorFlow 1.9 cannot run.
 LOOPING_LAYERS = {"LSTM": lstm_v1.LSTM, "GRU": gru_v1.GRU}
@@ -55,7 +57,6 @@ def build_inference(source: KerasSource) -> InferenceGraph:
     The same model gives the same graph, whatever files it came in and whatever was built before. Raises
     ModelFileError where Keras 2 cannot express the model or the weights do not match the architecture.
     """
-    check_classes(source.config, _known_layers(), source.file)
     config = _converted(source)
     # Names of layers and ops are counted up in a process; they must not depend on what it did before.
     backend.clear_session()
@@ -103,8 +104,9 @@ def chosen(built: InferenceGraph) -> tuple[list[Found], list[Found]]:
 
 def _converted(source: KerasSource) -> dict[str, Any]:
     try:
-        config = to_keras2(source.config) if source.is_keras3 else deepcopy(source.config)
-        return _with_input(config)
+        config = without_masks(source.config) if source.is_keras3 else deepcopy(source.config)
+        check_classes(config, _known_layers(), source.file)
+        return _with_input(to_keras2(config) if source.is_keras3 else config)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise ModelFileError(
             f"the architecture in {source.file} is not complete",
@@ -143,18 +145,35 @@ def _inference_mode(graph: tf.Graph) -> Iterator[None]:
     is_v2 = tf.compat.v1.control_flow_v2_enabled()
     tf.compat.v1.disable_control_flow_v2()
     try:
-        with ExitStack() as stack:
-            stack.enter_context(graph.as_default())
-            stack.enter_context(backend.deprecated_internal_learning_phase_scope(0))
+        # Outside the graph, for layers whose own default is training; inside, for those that ask the graph.
+        with learning_phase(0), graph.as_default(), learning_phase(0), _every_step_kept():
             yield
     finally:
         if is_v2:
             tf.compat.v1.enable_control_flow_v2()
 
 
+@contextmanager
+def _every_step_kept() -> Iterator[None]:
+    """Recurrent layers keep what every step gives, and take the last of it.
+
+    Where only the last is asked for, Keras 2 writes each step over the one before: TensorFlow 1's TensorArray refuses.
+    """
+    original = backend.rnn
+
+    def rnn(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **{**kwargs, "return_all_outputs": True})
+
+    backend.rnn = rnn
+    try:
+        yield
+    finally:
+        backend.rnn = original
+
+
 def _build(config: dict[str, Any], file: str) -> tf_keras.Model:
     try:
-        with tf_keras.utils.custom_object_scope({**LOOPING_LAYERS, **KERAS3_ACTIVATIONS}):
+        with tf_keras.utils.custom_object_scope({**LOOPING_LAYERS, **KERAS3_ACTIVATIONS, **PLAIN_ACTIVATIONS}):
             model = tf_keras.layers.deserialize(config)
     # Keras raises whatever it meets; all of it means that this architecture cannot be built.
     except Exception as error:

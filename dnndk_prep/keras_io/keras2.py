@@ -23,13 +23,22 @@ RENAMED: Mapping[tuple[str, str], str] = {
     ("LeakyReLU", "negative_slope"): "alpha",
 }
 
+SEEDED = (
+    *("Attention", "AdditiveAttention", "LSTM", "GRU", "LSTMCell", "GRUCell", "SimpleRNNCell"),
+    *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
+)
+# Layers that in Keras 2 have no data_format.
+CHANNELS_LAST = (
+    *("CenterCrop", "ZeroPadding1D", "SpatialDropout2D", "SpatialDropout3D", "RandomBrightness", "RandomCrop"),
+    *("RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom"),
+)
+
 # Class -> key -> the value with which Keras 3 does what Keras 2 does.
 DROPPED: Mapping[str, Mapping[str, Any]] = {
     EVERY_LAYER: {
         "optional": False,
         "quantization_config": None,
         "autocast": True,
-        "zero_output_for_mask": False,
         "rms_scaling": False,
     },
     "BatchNormalization": {
@@ -41,20 +50,8 @@ DROPPED: Mapping[str, Mapping[str, Any]] = {
     },
     "MultiHeadAttention": {"use_gate": False, "sliding_window": None, "seed": ANY_VALUE, "flash_attention": ANY_VALUE},
     # A seed has no effect outside training.
-    **dict.fromkeys(
-        (
-            *("Attention", "AdditiveAttention", "LSTM", "GRU", "LSTMCell", "GRUCell", "SimpleRNNCell"),
-            *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-        ),
-        {"seed": ANY_VALUE},
-    ),
-    **dict.fromkeys(
-        (
-            *("CenterCrop", "ZeroPadding1D", "SpatialDropout2D", "SpatialDropout3D", "RandomBrightness", "RandomCrop"),
-            *("RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom"),
-        ),
-        {"data_format": "channels_last"},
-    ),
+    **{kind: {"seed": ANY_VALUE} for kind in SEEDED},
+    **{kind: {"data_format": "channels_last"} for kind in CHANNELS_LAST},
     "RandomContrast": {"data_format": "channels_last", "value_range": ANY_VALUE},
     "AlphaDropout": {"noise_shape": None},
     "Resizing": {
@@ -66,6 +63,9 @@ DROPPED: Mapping[str, Mapping[str, Any]] = {
     },
     "Conv3DTranspose": {"dilation_rate": [1, 1, 1]},
 }
+
+# Keras 2 learns these shapes when the layer is called.
+ADDED: Mapping[str, Config] = {"MultiHeadAttention": {"query_shape": None, "key_shape": None, "value_shape": None}}
 
 INITIALIZER_KEYS = ("input_axes", "output_axes")
 
@@ -97,6 +97,22 @@ def to_keras2(architecture: Config) -> Config:
     return _layer(architecture)
 
 
+def without_masks(layer: Config) -> Config:
+    """`layer` without the operations that only compute masks, in nested models, too.
+
+    Keras 3 writes them into the architecture; Keras 2 computes the same masks by itself.
+    """
+    config = layer.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
+        return layer
+    layers = [without_masks(member) for member in config["layers"]]
+    ends = set(_layers_named(config.get("output_layers")))
+    while masks := [m["name"] for m in layers if _is_operation(m) and not ({m["name"]} & (ends | _read(layers)))]:
+        layers = [member for member in layers if member.get("name") not in masks]
+    there = {member.get("name") for member in layers}
+    return {**layer, "config": {**config, "layers": [_without_missing_mask(member, there) for member in layers]}}
+
+
 def check_classes(architecture: Config, known: Container[str], file: str) -> None:
     """Raises ModelFileError that lists every layer, however deep, whose class is not in `known`, and every op node."""
     problems = [text for layer in layers_of(architecture) if (text := _why_not(layer, known))]
@@ -105,7 +121,7 @@ def check_classes(architecture: Config, known: Container[str], file: str) -> Non
             f"{file} holds {len(problems)} layer(s) that Keras 2 does not have",
             expected="layers of Keras' own that Keras 2 and Keras 3 share",
             found="; ".join(problems),
-            remedy="replace them by such layers (Rescaling for x * a + b, Add, Multiply, Activation, ...) and save again",
+            remedy="replace them by such layers (Rescaling for x * a + b, Add, Multiply, ...) and save again",
         )
 
 
@@ -124,11 +140,46 @@ def layers_of(layer: Config) -> Iterator[Config]:
             yield from layers_of(item)
 
 
+def _is_operation(layer: Config) -> bool:
+    if ".ops" in str(layer.get("module")):
+        return True
+    # An .h5 does not tell the module, and keras.ops has an Add, too; but only layers have a dtype and can be trained.
+    config = layer.get("config")
+    return isinstance(config, dict) and layer["class_name"] not in MODELS and not {"trainable", "dtype"} & set(config)
+
+
+def _read(layers: list[Config]) -> set[str]:
+    """The members whose tensors others read, other than as a mask."""
+    nodes = [node for layer in layers for node in layer.get("inbound_nodes", []) if isinstance(node, dict)]
+    read = [[node["args"], {k: v for k, v in node["kwargs"].items() if k != "mask"}] for node in nodes]
+    return set(_layers_named(read))
+
+
+def _layers_named(value: Any) -> Iterator[str]:
+    """The layers of all tensors in `value`: references of calls, or ends of a model."""
+    if _is_tensor(value):
+        yield value["config"]["keras_history"][0]
+    elif isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
+        yield value[0]
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _layers_named(item)
+
+
+def _without_missing_mask(layer: Config, there: set[Any]) -> Config:
+    nodes = []
+    for node in layer.get("inbound_nodes", []):
+        if isinstance(node, dict) and not set(_layers_named(node["kwargs"].get("mask"))) <= there:
+            node = {**node, "kwargs": {key: value for key, value in node["kwargs"].items() if key != "mask"}}
+        nodes.append(node)
+    return {**layer, "inbound_nodes": nodes} if nodes else layer
+
+
 def _why_not(layer: Config, known: Container[str]) -> str | None:
-    kind, module = str(layer.get("class_name")), str(layer.get("module") or "")
+    kind = str(layer.get("class_name"))
     config = layer.get("config")
     name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None) or "unnamed"
-    if ".ops" in module or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"):
+    if _is_operation(layer) or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"):
         function = config.get("function", kind) if isinstance(config, dict) else kind
         return f"{name}: the operation {function}"
     if kind in known:
@@ -152,6 +203,7 @@ def _settings(kind: str, name: str, config: Config) -> Iterator[tuple[str, Any]]
                 raise _no_form(name, key, value)
         else:
             yield RENAMED.get((kind, key), key), _value(name, key, value)
+    yield from ADDED.get(kind, {}).items()
 
 
 def _value(name: str, key: str, value: Any) -> Any:
@@ -211,7 +263,8 @@ def _model(kind: str, config: Config) -> Config:
 def _call(name: str, node: Any, members: Mapping[str, Config]) -> list[Any]:
     """One call of a layer: Keras 3's {args, kwargs} as Keras 2's list of [layer, call, tensor, other arguments]."""
     arguments, others = list(node["args"]), dict(node["kwargs"])
-    others = {key: value for key, value in others.items() if value is not None}
+    # Keras 3 notes the `training` of the moment; what predict passes on counts more.
+    others = {key: value for key, value in others.items() if value is not None and key != "training"}
     if not arguments and others:
         first = next(iter(others))
         arguments = [others.pop(first)]

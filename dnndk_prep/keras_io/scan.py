@@ -32,7 +32,7 @@ def refuse_code(config: Any, file: str) -> None:
 
 
 def refuse_outside_data(file: h5py.File) -> None:
-    """Raises UnsafeFileError where the HDF5 file takes data from another file: links, external storage, virtual data."""
+    """Raises UnsafeFileError where the HDF5 file takes data from another file, or may do so by a link."""
     for place, what in _outside_data(file, ""):
         raise UnsafeFileError(
             f"{file.filename} reads another file: {place} is {what}",

@@ -192,18 +192,19 @@ def with_inputs(part: Part, names: Sequence[str]) -> Part:
         return ReorderedPart(part, names, [0])
     missing = [name for name in names if name not in part.input_names]
     if missing or len(part.input_names) != len(names):
+        given = ", ".join(filter(None, part.input_names)) or "one without a name"
         near = nearest(missing[0], part.input_names) if missing else []
         raise ModelFileError(
             "the data do not match the model's inputs",
             expected=f"{len(names)} input(s): {', '.join(names)}",
-            found=f"{len(part.input_names)} input(s): {', '.join(filter(None, part.input_names)) or 'one without a name'}",
+            found=f"{len(part.input_names)} input(s): {given}",
             remedy=f"rename {near[0]} to {missing[0]}" if near else "give one array a model input, under its name",
         )
     return ReorderedPart(part, names, [part.input_names.index(name) for name in names])
 
 
 def misfit(part: Part, preprocess: Preprocess, inputs: Mapping[str, Sequence[int | None]]) -> str | None:
-    """Why `part` cannot be fed to a model with these `inputs` (name to shape with the batch axis), or None if it can."""
+    """Why `part` cannot be fed to a model with `inputs` (name to shape with the batch axis), or None if it can."""
     try:
         shapes = with_inputs(part, list(inputs)).shapes(preprocess)
     except ModelFileError as error:

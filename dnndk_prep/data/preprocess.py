@@ -1,8 +1,8 @@
 """The one preprocessing: what turns an image into the numbers a model eats, wherever that is done.
 
-It has two halves on purpose. `geometry` works on uint8 pixels and ends in uint8, so its result can be kept as a lossless
-PNG; `values` is float32 arithmetic of three elementwise operations. Whoever decodes that PNG and repeats the arithmetic,
-with any Pillow, OpenCV and numpy, gets the same numbers bit for bit. This is what the calibration module relies on.
+It has two halves on purpose. `geometry` works on uint8 pixels and ends in uint8, so its result can be kept as a
+lossless PNG; `values` is float32 arithmetic of three elementwise operations. Whoever decodes that PNG and repeats the
+arithmetic, with any Pillow, OpenCV and numpy, gets the same numbers bit for bit. The calibration module relies on it.
 """
 
 from __future__ import annotations

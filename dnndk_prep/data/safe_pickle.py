@@ -1,7 +1,7 @@
-"""Reads pickles of numbers, strings, containers and numpy arrays, and nothing else: a pickle can name any function to call.
+"""Reads pickles of plain data and numpy arrays, and nothing else: a pickle can name any function to call.
 
-Nothing of numpy is called by the pickle either: where it asks for an array, it gets a record of the array's parts, and the
-array is built from that record afterwards, for plain numbers and lists only.
+Nothing of numpy is called by the pickle either: where it asks for an array, it gets a record of the array's parts, and
+the array is built from that record afterwards, for plain numbers and lists only.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _ArrayRecord:
 
     def build(self) -> np.ndarray:
         dtype = self.dtype.build()
-        if dtype == object:
+        if dtype.hasobject:
             flat = np.empty(len(self.data), object)
             flat[:] = self.data
         else:
@@ -69,9 +69,9 @@ class _DtypeRecord:
 
     def build(self) -> np.dtype:
         code, order = _as_text(self.code), _as_text(self.order)
-        if code[:1] not in ("b", "i", "u", "f", "O") or not code[1:].isdigit():
-            raise pickle.UnpicklingError(f"an array of {code!r}")
-        return np.dtype(object) if code[0] == "O" else np.dtype(code).newbyteorder(order)
+        if code[:1] not in ("b", "i", "u", "f", "O") or not code[1:].isdigit() or order not in ("<", ">", "=", "|"):
+            raise pickle.UnpicklingError(f"an array of {code!r} in byte order {order!r}")
+        return np.dtype(object) if code[0] == "O" else np.dtype(order + code)
 
 
 class _Marker:
@@ -101,14 +101,14 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise _Refused(f"{module}.{name}")
+            raise _RefusedError(f"{module}.{name}")
         return _ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        raise _Refused(f"a persistent object {pid!r}")
+        raise _RefusedError(f"a persistent object {pid!r}")
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A pickle named something that is not plain data."""
 
 
@@ -116,7 +116,7 @@ def _unpickle(blob: bytes, source: str) -> Any:
     stream = io.BytesIO(blob)
     try:
         return _built(_Unpickler(stream, encoding="bytes").load())
-    except _Refused as error:
+    except _RefusedError as error:
         raise UnsafeFileError(
             f"{source} is refused: its pickle calls {error}",
             expected="a pickle of numbers, bytes, lists, dicts and numpy arrays",
@@ -144,7 +144,7 @@ def _array(blob: bytes, source: str) -> np.ndarray:
     stream = io.BytesIO(blob)
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read_header(stream)
+    shape, _, dtype = read_header(stream)
     if not dtype.hasobject:
         return np.lib.format.read_array(io.BytesIO(blob), allow_pickle=False)
     content = _unpickle(blob[stream.tell() :], source)

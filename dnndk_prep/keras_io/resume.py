@@ -1,0 +1,95 @@
+"""The checkpoint of an unfinished training: known by its hash and by what it was trained with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+FACTS = "resume.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many epochs are done, and each metric's value after each of them."""
+
+    epochs_done: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    def with_epoch(self, facts: Mapping[str, float]) -> Progress:
+        history = {name: [*self.history.get(name, []), value] for name, value in facts.items()}
+        return Progress(self.epochs_done + 1, history)
+
+
+def training_key(settings: list[Any]) -> str:
+    """A hash of everything that decides a training, the versions of Keras included."""
+    return hashlib.sha256(json.dumps([keras.__version__, *settings]).encode()).hexdigest()
+
+
+class Resume:
+    """Checkpoints in `folder`: a file an epoch, and resume.json which names the valid one.
+
+    Both are renamed into place, the checkpoint first: killed at any point, resume.json tells of a whole checkpoint.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder, self._key = folder, key
+        folder.mkdir(parents=True, exist_ok=True)
+        self.unfinished = folder / "unfinished.h5"
+
+    def restore(self, model: keras.Model, say: Callable[[str], None]) -> Progress:
+        """Load the last epoch's weights and optimizer state into the compiled `model`; say why if it is not used."""
+        if not (self._folder / FACTS).exists():
+            return Progress()
+        facts, reason = self._valid_facts()
+        if facts is None:
+            say(f"the checkpoint of an earlier training is not used: {reason}; training starts anew")
+            return Progress()
+        saved = keras.models.load_model(self._folder / facts["checkpoint"])
+        model.set_weights(saved.get_weights())
+        for mine, theirs in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
+            mine.assign(theirs)
+        say(f"training goes on after epoch {facts['epoch']} from its checkpoint")
+        return Progress(facts["epoch"], facts["history"])
+
+    def commit(self, progress: Progress) -> Progress:
+        """Make the file `unfinished` the checkpoint of `progress`."""
+        checkpoint = self._folder / f"keras_chkpt_{progress.epochs_done:04d}.h5"
+        facts = {
+            "key": self._key,
+            "epoch": progress.epochs_done,
+            "checkpoint": checkpoint.name,
+            "sha256": _sha256(self.unfinished),
+            "history": progress.history,
+        }
+        self.unfinished.replace(checkpoint)
+        pending = self._folder / f"{FACTS}.new"
+        pending.write_text(json.dumps(facts, indent=2) + "\n")
+        pending.replace(self._folder / FACTS)
+        for old in self._folder.glob("keras_chkpt_*.h5"):
+            if old != checkpoint:
+                old.unlink()
+        return progress
+
+    def _valid_facts(self) -> tuple[dict[str, Any] | None, str]:
+        try:
+            facts = json.loads((self._folder / FACTS).read_text())
+            checkpoint = self._folder / Path(facts["checkpoint"]).name
+            actual = _sha256(checkpoint)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return None, f"it cannot be read ({error})"
+        if facts["key"] != self._key:
+            return None, "it was trained with other data, settings or versions"
+        if facts["sha256"] != actual:
+            return None, f"{checkpoint.name} was changed after it was written"
+        return facts, ""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

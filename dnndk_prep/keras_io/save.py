@@ -1,0 +1,94 @@
+"""Saves a trained model in every form that the application note names, and as `.keras`; equal models, equal bytes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+COMPLETE, ARCHITECTURE, WEIGHTS = "k_complete_model.h5", "k_model_architecture.json", "k_model_weights.h5"
+CHECKPOINT, ARCHIVE, HISTORY = "keras_chkpt.h5", "model.keras", "history.json"
+
+# The first date that a zip can hold.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def save_all(model: keras.Model, folder: Path, history: dict[str, list[float]]) -> None:
+    """Write the six files into `folder`: complete model, JSON + weights, last checkpoint, archive, history.
+
+    The complete model and the checkpoint hold the optimizer's state; the weights file holds weights alone.
+    """
+    with h5_is_meant():
+        model.save(folder / COMPLETE)
+    (folder / ARCHITECTURE).write_text(json.dumps(json.loads(model.to_json()), indent=2) + "\n")
+    _weights_alone(folder / COMPLETE, folder / WEIGHTS)
+    # The checkpoint of the last epoch holds what the complete model holds.
+    (folder / CHECKPOINT).write_bytes((folder / COMPLETE).read_bytes())
+    model.save(folder / ARCHIVE)
+    _make_repeatable(folder / ARCHIVE)
+    (folder / HISTORY).write_text(json.dumps(history, indent=2) + "\n")
+
+
+@contextmanager
+def h5_is_meant() -> Iterator[None]:
+    """Inside, Keras does not warn that h5 is a legacy format: the tools of this flow know nothing newer."""
+    logger = logging.getLogger("absl")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "HDF5 file" not in record.getMessage()
+
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+
+
+def _weights_alone(complete: Path, weights: Path) -> None:
+    """Copy the group model_weights of a complete model: it is the layout that Keras 1 and 2 wrote weights files in.
+
+    Keras 3 itself writes weights in another layout, which no older Keras reads.
+    """
+    with h5py.File(complete, "r") as source, h5py.File(weights, "w") as target:
+        group = source["model_weights"]
+        for name, value in group.attrs.items():
+            target.attrs[name] = value
+        for name in group:
+            source.copy(group[name], target, name)
+
+
+def _make_repeatable(archive: Path) -> None:
+    """Rewrite a .keras without what differs from run to run: dates, and memory addresses as objects' numbers."""
+    pending = archive.with_suffix(".new")
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(pending, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "metadata.json":
+                facts = json.loads(content)
+                facts["date_saved"] = "1980-01-01@00:00:00"
+                content = json.dumps(facts).encode()
+            if name == "config.json":
+                content = json.dumps(_renumbered(json.loads(content), {})).encode()
+            member = zipfile.ZipInfo(name, _ZIP_DATE)
+            member.create_system, member.external_attr = 3, 0o644 << 16
+            target.writestr(member, content)
+    pending.replace(archive)
+
+
+def _renumbered(value: Any, numbers: dict[int, int]) -> Any:
+    """`value` with each shared_object_id replaced by its place in the order of first appearance, from 1."""
+    if isinstance(value, list):
+        return [_renumbered(item, numbers) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: numbers.setdefault(item, len(numbers) + 1) if key == "shared_object_id" else _renumbered(item, numbers)
+        for key, item in value.items()
+    }

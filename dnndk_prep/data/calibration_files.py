@@ -10,10 +10,11 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from dnndk_prep.data.calibration import LIST_FILE, CalibrationSet, list_text
+from dnndk_prep.data.calibration import FEW, LIST_FILE, CalibrationSet, from_dataset, list_text
 from dnndk_prep.data.images import write_png
 from dnndk_prep.data.parts import Part, ReorderedPart, misfit, with_inputs
 from dnndk_prep.data.preprocess import Preprocess
+from dnndk_prep.data.sources.fashion_mnist import open_sample
 from dnndk_prep.errors import ModelFileError, UsageError
 
 IMAGES, ARRAYS, MODULE = "images", "calib.npz", "input_fn.py"
@@ -67,7 +68,7 @@ def write_calibration(
     _check_batch_size(batch_size, len(calibration), placeholders)
     part = with_inputs(calibration.part, list(placeholders))
     if part.is_image:
-        _write_images(out, calibration, preprocess)
+        _write_images(out, out / IMAGES, calibration, preprocess)
     channels = _write_arrays(out / ARRAYS, part, calibration.indices, preprocess)
     shape = part.shapes(preprocess)[part.input_names[0]]
     (out / MODULE).write_text(_module(part, shape, preprocess, batch_size), encoding="utf-8")
@@ -94,13 +95,20 @@ def _check_batch_size(batch_size: int, count: int, placeholders: Mapping[str, Se
             )
 
 
-def _write_images(out: Path, calibration: CalibrationSet, preprocess: Preprocess) -> None:
-    (out / IMAGES).mkdir()
+def write_shipped_images(out: Path) -> None:
+    """Write the images and the list of calib_data/ into `out`: 100 of the sample's training part, as they are."""
+    calibration = from_dataset(open_sample(), FEW, seed=0)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_images(out, out, calibration, Preprocess())
+
+
+def _write_images(folder: Path, images: Path, calibration: CalibrationSet, preprocess: Preprocess) -> None:
+    images.mkdir(exist_ok=True)
     names = [f"{position:05d}.png" for position in range(len(calibration))]
     for name, index in zip(names, calibration.indices, strict=True):
-        write_png(out / IMAGES / name, calibration.part.pixels(preprocess, int(index)))
+        write_png(images / name, calibration.part.pixels(preprocess, int(index)))
     labels = [calibration.label(position) for position in range(len(calibration))]
-    (out / LIST_FILE).write_text(list_text(names, labels), encoding="utf-8")
+    (folder / LIST_FILE).write_text(list_text(names, labels), encoding="utf-8")
 
 
 def _write_arrays(path: Path, part: Part, indices: np.ndarray, preprocess: Preprocess) -> list[ChannelFacts]:

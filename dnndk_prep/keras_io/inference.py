@@ -27,8 +27,10 @@ from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
 from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
-from dnndk_prep.keras_io.keras2 import MODELS, check_classes, to_keras2, without_masks
+from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete
+from dnndk_prep.keras_io.keras2 import to_keras2
 from dnndk_prep.keras_io.load import KerasSource, open_hdf5
+from dnndk_prep.keras_io.through_keras import first_line
 
 learning_phase = backend.deprecated_internal_learning_phase_scope
 
@@ -103,17 +105,9 @@ def chosen(built: InferenceGraph) -> tuple[list[Found], list[Found]]:
 
 
 def _converted(source: KerasSource) -> dict[str, Any]:
-    try:
-        config = without_masks(source.config) if source.is_keras3 else deepcopy(source.config)
-        check_classes(config, _known_layers(), source.file)
-        return _with_input(to_keras2(config) if source.is_keras3 else config)
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise ModelFileError(
-            f"the architecture in {source.file} is not complete",
-            expected=f"an architecture as Keras {source.keras_version} writes it",
-            found=f"{type(error).__name__}: {error}",
-            remedy="save the model again",
-        ) from error
+    with expect_complete(source.file):
+        check_classes(source.config, _known_layers(), source.file)
+        return _with_input(to_keras2(source.config) if source.is_keras3 else deepcopy(source.config))
 
 
 def _with_input(config: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +174,7 @@ def _build(config: dict[str, Any], file: str) -> tf_keras.Model:
         raise ModelFileError(
             f"Keras 2 cannot build the model in {file}",
             expected="layers and settings that Keras 2 has",
-            found=(str(error).strip().splitlines() or [type(error).__name__])[0][:400],
+            found=first_line(error),
             remedy="build the model without that layer or setting, and save it again",
         ) from error
     if not getattr(model, "inputs", None):

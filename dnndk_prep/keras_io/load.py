@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import h5py
 
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io.keras2 import layers_of
+from dnndk_prep.keras_io.architecture import expect_complete, layers_of, without_masks
 from dnndk_prep.keras_io.scan import refuse_code, refuse_outside_data
+from dnndk_prep.keras_io.through_keras import archive_to_hdf5, first_line, major, weights_to_hdf5
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
@@ -31,7 +30,7 @@ SAVE_AGAIN = "save the model again: model.save('model.h5')"
 class KerasSource:
     """A model in the one form that all formats become.
 
-    config: the architecture, {"class_name", "config"}, in the dialect of `keras_version`, its batch axes free.
+    config: the architecture, {"class_name", "config"}, of `keras_version`; batch axes free, no mask operations.
     weights: an HDF5 file in the classic layout, at its root or in its group model_weights.
     """
 
@@ -44,7 +43,7 @@ class KerasSource:
 
     @property
     def is_keras3(self) -> bool:
-        return _major(self.keras_version) >= 3
+        return major(self.keras_version) >= 3
 
 
 def read_model(path: Path) -> KerasSource:
@@ -84,7 +83,7 @@ def read_architecture_weights(architecture: Path, weights: Path) -> KerasSource:
     with open_hdf5(weights) as file:
         layout = _layout(file)
     if layout == "classic":
-        return KerasSource(str(weights), _free_batch(config), version, weights)
+        return KerasSource(str(weights), _normal(config, str(architecture)), version, weights)
     if layout == "none":
         raise ModelFileError(
             f"{weights} holds no weights of a Keras model",
@@ -93,9 +92,9 @@ def read_architecture_weights(architecture: Path, weights: Path) -> KerasSource:
             remedy="save the weights again: model.save_weights('model.weights.h5')",
         )
     # Only the Keras that wrote this layout reads it.
-    writer = version if layout == "keras3" or _major(version) < 3 else "2"
-    made = _through_keras(writer, str(weights), lambda keras, folder: _load_weights(keras, config, weights, folder))
-    return KerasSource(str(weights), _free_batch(config), version, Path(made.name) / "model.h5", made)
+    writer = version if layout == "keras3" or major(version) < 3 else "2"
+    made = weights_to_hdf5(config, weights, writer)
+    return KerasSource(str(weights), _normal(config, str(architecture)), version, Path(made.name) / "model.h5", made)
 
 
 @contextmanager
@@ -109,7 +108,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise ModelFileError(
             f"{path} cannot be read as HDF5",
             expected="a whole HDF5 file",
-            found=f"{_first_line(error)} ({path.stat().st_size} bytes)",
+            found=f"{first_line(error)} ({path.stat().st_size} bytes)",
             remedy="copy the file again (it may be cut short), or save the model again",
         ) from error
 
@@ -155,7 +154,7 @@ def _from_hdf5(path: Path) -> KerasSource:
         )
     config, told = _parse(_text(text), str(path))
     refuse_code(config, str(path))
-    return KerasSource(str(path), _free_batch(config), version or told, path)
+    return KerasSource(str(path), _normal(config, str(path)), version or told, path)
 
 
 def _from_archive(path: Path) -> KerasSource:
@@ -168,17 +167,17 @@ def _from_archive(path: Path) -> KerasSource:
         raise ModelFileError(
             f"{path} is not a whole .keras archive",
             expected="a zip archive with config.json, metadata.json and model.weights.h5",
-            found=_first_line(error),
+            found=first_line(error),
             remedy="copy the file again (it may be cut short), or save the model again",
         ) from error
     if broken:
         raise ModelFileError(f"{path} is damaged", found=f"a wrong checksum in {broken}", remedy="copy it again")
     refuse_code(config, str(path))
     version = metadata.get("keras_version", version)
-    made = _through_keras(version, str(path), lambda keras, folder: _load_archive(keras, path, folder))
+    made = archive_to_hdf5(path, version)
     with open_hdf5(Path(made.name) / "model.h5") as file:
         config, _ = _parse(_text(file.attrs["model_config"]), str(path))
-    return KerasSource(str(path), _free_batch(config), version, Path(made.name) / "model.h5", made)
+    return KerasSource(str(path), _normal(config, str(path)), version, Path(made.name) / "model.h5", made)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> str:
@@ -186,56 +185,6 @@ def _member(archive: zipfile.ZipFile, name: str) -> str:
     if size > MAX_CONFIG_BYTES:
         raise zipfile.BadZipFile(f"{name} of {size} bytes")
     return archive.read(name).decode("utf-8", errors="replace")
-
-
-def _through_keras(
-    version: str, file: str, load: Callable[[ModuleType, Path], Any]
-) -> tempfile.TemporaryDirectory[str]:
-    """Let the Keras of that version load a model, and write it as a complete model.h5 into a new folder."""
-    keras = import_keras(version)
-    made = tempfile.TemporaryDirectory(prefix="dnndk_prep_")
-    target = Path(made.name) / "model.h5"
-    try:
-        model = load(keras, Path(made.name))
-        model.save(target, include_optimizer=False)
-    # Keras raises whatever it meets; all of it means that this file is not what it says.
-    except Exception as error:
-        raise ModelFileError(
-            f"Keras {keras.__version__} cannot load {file}",
-            expected="a file that the Keras which wrote it can load",
-            found=_first_line(error),
-            remedy="check that architecture and weights belong together and were saved by the same Keras",
-        ) from error
-    return made
-
-
-def _load_weights(keras: ModuleType, config: dict[str, Any], weights: Path, folder: Path) -> Any:
-    model = keras.models.model_from_json(json.dumps(config))
-    model.load_weights(_named(weights, folder / "model.weights.h5"))
-    return model
-
-
-def _load_archive(keras: ModuleType, path: Path, folder: Path) -> Any:
-    return keras.models.load_model(_named(path, folder / "model.keras"), compile=False, safe_mode=True)
-
-
-def _named(path: Path, name: Path) -> str:
-    """The file under a name from which Keras tells its format."""
-    name.symlink_to(path.resolve())
-    return str(name)
-
-
-def import_keras(version: str) -> ModuleType:
-    """The Keras that reads files of `version`: keras, or tf_keras for Keras 2 and before."""
-    if _major(version) >= 3:
-        # Keras chooses its backend while it is imported.
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-        import keras
-
-        return keras
-    import tf_keras
-
-    return tf_keras
 
 
 def _layout(file: h5py.File) -> str:
@@ -285,27 +234,18 @@ def _has(config: dict[str, Any], key: str) -> bool:
     return any(isinstance(layer.get("config"), dict) and key in layer["config"] for layer in layers_of(config))
 
 
-def _free_batch(config: dict[str, Any]) -> dict[str, Any]:
-    """The architecture with a free batch axis, unless a stateful layer needs the fixed one."""
-    result = deepcopy(config)
-    settings = [layer["config"] for layer in layers_of(result) if isinstance(layer.get("config"), dict)]
-    if not any(setting.get("stateful") for setting in settings):
-        for setting in settings:
-            for key in ("batch_shape", "batch_input_shape"):
-                if setting.get(key):
-                    setting[key] = [None, *setting[key][1:]]
-    return result
-
-
-def _major(version: str) -> int:
-    head = version.split(".")[0]
-    return int(head) if head.isdigit() else 2
+def _normal(config: dict[str, Any], file: str) -> dict[str, Any]:
+    """The architecture without mask operations, the batch axis free unless a stateful layer needs a fixed one."""
+    with expect_complete(file):
+        result = deepcopy(without_masks(config))
+        settings = [layer["config"] for layer in layers_of(result) if isinstance(layer.get("config"), dict)]
+        if not any(setting.get("stateful") for setting in settings):
+            for setting in settings:
+                for key in ("batch_shape", "batch_input_shape"):
+                    if setting.get(key):
+                        setting[key] = [None, *setting[key][1:]]
+        return result
 
 
 def _text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -12,8 +12,9 @@ import numpy as np
 
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
-from dnndk_prep.keras_io.keras2 import layers_of
-from dnndk_prep.keras_io.load import KerasSource, import_keras
+from dnndk_prep.keras_io.architecture import layers_of
+from dnndk_prep.keras_io.load import KerasSource
+from dnndk_prep.keras_io.through_keras import first_line, import_keras
 
 # For axes that a model leaves free; divisible by the strides of common networks.
 FREE_SIZE = 32
@@ -40,7 +41,7 @@ class Predictor:
             raise ModelFileError(
                 f"Keras {self._keras.__version__} cannot open {source.file}",
                 expected=f"a model that Keras {source.keras_version} wrote",
-                found=(str(error).strip().splitlines() or [type(error).__name__])[0][:400],
+                found=first_line(error),
                 remedy="save the model again",
             ) from error
 

@@ -1,0 +1,126 @@
+"""Walks over an architecture as Keras writes it: its layers, what it computes beside them, what it lacks.
+
+An architecture is a dict with class_name and config; a layer inside it looks the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dnndk_prep.errors import ModelFileError
+
+Config = dict[str, Any]
+
+MODELS = ("Functional", "Sequential", "Model")
+INNER_LAYERS = ("layer", "cell", "cells", "forward_layer", "backward_layer")
+
+
+@contextmanager
+def expect_complete(file: str) -> Iterator[None]:
+    """What goes wrong inside because the architecture lacks something is a ModelFileError about `file`."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise ModelFileError(
+            f"the architecture in {file} is not complete",
+            expected="an architecture as Keras writes it",
+            found=f"{type(error).__name__}: {error}",
+            remedy="save the model again",
+        ) from error
+
+
+def layers_of(layer: Config) -> Iterator[Config]:
+    """`layer` and all layers inside it: of nested models, wrappers and cells."""
+    yield layer
+    config = layer.get("config")
+    # Keras before 2.2.3 wrote a Sequential's layers as a list, without a name.
+    inner: list[Any] = list(config) if isinstance(config, list) else []
+    if isinstance(config, dict):
+        inner += config.get("layers") or []
+        for key in INNER_LAYERS:
+            inner += config[key] if isinstance(config.get(key), list) else [config.get(key)]
+    for item in inner:
+        if isinstance(item, dict):
+            yield from layers_of(item)
+
+
+def check_classes(architecture: Config, known: Container[str], file: str) -> None:
+    """Raises ModelFileError that lists every layer, however deep, whose class is not in `known`, and every op node."""
+    problems = [text for layer in layers_of(architecture) if (text := _why_not(layer, known))]
+    if problems:
+        raise ModelFileError(
+            f"{file} holds {len(problems)} layer(s) that Keras 2 does not have",
+            expected="layers of Keras' own that Keras 2 and Keras 3 share",
+            found="; ".join(problems),
+            remedy="replace them by such layers (Rescaling for x * a + b, Add, Multiply, ...) and save again",
+        )
+
+
+def without_masks(layer: Config) -> Config:
+    """`layer` without the operations that only compute masks, in nested models, too.
+
+    Keras 3 writes them into the architecture; Keras 2 computes the same masks by itself.
+    """
+    config = layer.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
+        return layer
+    layers = [without_masks(member) for member in config["layers"]]
+    ends = set(_layers_named(config.get("output_layers")))
+    while masks := [m["name"] for m in layers if _is_operation(m) and not ({m["name"]} & (ends | _read(layers)))]:
+        layers = [member for member in layers if member.get("name") not in masks]
+    there = {member.get("name") for member in layers}
+    return {**layer, "config": {**config, "layers": [_without_missing_mask(member, there) for member in layers]}}
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether `value` is Keras 3's reference to what a call of a layer gave."""
+    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
+
+
+def _is_operation(layer: Config) -> bool:
+    if ".ops" in str(layer.get("module")):
+        return True
+    # An .h5 does not tell the module, and keras.ops has an Add, too; but only layers have a dtype and can be trained.
+    config = layer.get("config")
+    return isinstance(config, dict) and layer["class_name"] not in MODELS and not {"trainable", "dtype"} & set(config)
+
+
+def _read(layers: list[Config]) -> set[str]:
+    """The members whose tensors others read, other than as a mask."""
+    nodes = [node for layer in layers for node in layer.get("inbound_nodes", []) if isinstance(node, dict)]
+    read = [[node["args"], {k: v for k, v in node["kwargs"].items() if k != "mask"}] for node in nodes]
+    return set(_layers_named(read))
+
+
+def _layers_named(value: Any) -> Iterator[str]:
+    """The layers of all tensors in `value`: references of calls, or ends of a model."""
+    if is_tensor(value):
+        yield value["config"]["keras_history"][0]
+    elif isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
+        yield value[0]
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _layers_named(item)
+
+
+def _without_missing_mask(layer: Config, there: set[Any]) -> Config:
+    nodes = []
+    for node in layer.get("inbound_nodes", []):
+        if isinstance(node, dict) and not set(_layers_named(node["kwargs"].get("mask"))) <= there:
+            node = {**node, "kwargs": {key: value for key, value in node["kwargs"].items() if key != "mask"}}
+        nodes.append(node)
+    return {**layer, "inbound_nodes": nodes} if nodes else layer
+
+
+def _why_not(layer: Config, known: Container[str]) -> str | None:
+    kind = str(layer.get("class_name"))
+    config = layer.get("config")
+    name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None) or "unnamed"
+    if _is_operation(layer) or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"):
+        function = config.get("function", kind) if isinstance(config, dict) else kind
+        return f"{name}: the operation {function}"
+    if kind in known:
+        return None
+    return f"{name}: {layer.get('registered_name') or kind}"

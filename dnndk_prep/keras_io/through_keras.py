@@ -1,0 +1,85 @@
+"""Lets Keras itself read the formats that only it reads, and writes what it read as an HDF5 file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dnndk_prep.errors import ModelFileError
+
+
+def archive_to_hdf5(path: Path, version: str) -> tempfile.TemporaryDirectory[str]:
+    """A .keras archive, written by Keras `version`, as model.h5 in a new folder."""
+    return _through_keras(version, str(path), lambda keras, folder: _load_archive(keras, path, folder))
+
+
+def weights_to_hdf5(config: dict[str, Any], weights: Path, version: str) -> tempfile.TemporaryDirectory[str]:
+    """An architecture with weights in a newer layout, written by Keras `version`, as model.h5 in a new folder."""
+    return _through_keras(version, str(weights), lambda keras, folder: _load_weights(keras, config, weights, folder))
+
+
+def import_keras(version: str) -> ModuleType:
+    """The Keras that reads files of `version`: keras, or tf_keras for Keras 2 and before."""
+    if major(version) >= 3:
+        # Keras chooses its backend while it is imported.
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        import keras
+
+        return keras
+    import tf_keras
+
+    return tf_keras
+
+
+def major(version: str) -> int:
+    """The first number of a version; 2 where there is none, as in files of the first Keras."""
+    head = version.split(".")[0]
+    return int(head) if head.isdigit() else 2
+
+
+def first_line(error: BaseException) -> str:
+    """What a foreign error says, in one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _through_keras(
+    version: str, file: str, load: Callable[[ModuleType, Path], Any]
+) -> tempfile.TemporaryDirectory[str]:
+    """Let the Keras of that version load a model, and write it as a complete model.h5 into a new folder."""
+    keras = import_keras(version)
+    made = tempfile.TemporaryDirectory(prefix="dnndk_prep_")
+    target = Path(made.name) / "model.h5"
+    try:
+        model = load(keras, Path(made.name))
+        model.save(target, include_optimizer=False)
+    # Keras raises whatever it meets; all of it means that this file is not what it says.
+    except Exception as error:
+        raise ModelFileError(
+            f"Keras {keras.__version__} cannot load {file}",
+            expected="a file that the Keras which wrote it can load",
+            found=first_line(error),
+            remedy="check that architecture and weights belong together and were saved by the same Keras",
+        ) from error
+    return made
+
+
+def _load_weights(keras: ModuleType, config: dict[str, Any], weights: Path, folder: Path) -> Any:
+    model = keras.models.model_from_json(json.dumps(config))
+    model.load_weights(_named(weights, folder / "model.weights.h5"))
+    return model
+
+
+def _load_archive(keras: ModuleType, path: Path, folder: Path) -> Any:
+    return keras.models.load_model(_named(path, folder / "model.keras"), compile=False, safe_mode=True)
+
+
+def _named(path: Path, name: Path) -> str:
+    """The file under a name from which Keras tells its format."""
+    name.symlink_to(path.resolve())
+    return str(name)

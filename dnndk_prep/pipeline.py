@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +46,8 @@ STAGES: tuple[Stage, ...] = (
     # The proof compares with the reference outputs, which keras_2_tf keeps.
     Stage("optimize_for_inference", 1, ("freeze_graph", "keras_2_tf"), ("graph.reader", *PROOF)),
     Stage("calib_input", 1, ("optimize_for_inference",), ("calibration", *PROOF)),
-    Stage("export", 1, ("optimize_for_inference", "calib_input"), ("target", "calibration.batch_size", "model")),
+    # train_save tells what the user's model is called.
+    Stage("export", 1, ("train_save", "optimize_for_inference", "calib_input"), ("target",)),
     Stage(
         "report",
         1,
@@ -161,6 +164,7 @@ class Pipeline:
                 out=out,
                 scratch=self.workspace.scratch(stage.name),
                 say=say,
+                key=hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest(),
             )
             facts = stage.run()(context)
             warnings = facts.pop("warnings", [])

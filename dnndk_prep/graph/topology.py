@@ -16,6 +16,11 @@ def node_of(reference: str) -> str:
     return reference.removeprefix("^").split(":")[0]
 
 
+def flag(node: NodeDef, name: str, default: bool = False) -> bool:
+    """A boolean attribute. Reading `node.attr[name]` of a protobuf map would add what is not there."""
+    return node.attr[name].b if name in node.attr else default
+
+
 def by_name(graph_def: GraphDef) -> dict[str, NodeDef]:
     """The nodes by name, in the order of the graph."""
     return {node.name: node for node in graph_def.node}

@@ -22,3 +22,5 @@ class StageContext:
     scratch: Path
     # Prints one line.
     say: Callable[[str], None]
+    # The hash of everything this run depends on: what `scratch` holds of another run is told apart by it.
+    key: str = ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from dnndk_prep.export import bundle, dnndk, vitis_ai
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.run import GraphRunner
+from dnndk_prep.stages._model import SOURCE_JSON
 from dnndk_prep.stages.context import StageContext
 
 WRITERS = {"dnndk": dnndk.write_bundle, "vitis_ai": vitis_ai.write_bundle}
@@ -59,9 +62,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _net_name(ctx: StageContext) -> str:
-    model = ctx.cfg.model
-    given = model.path or model.architecture
-    return bundle.net_name(given.stem if given else TRAINED_HERE)
+    """The stem of the user's model file; a model that was trained here has none."""
+    path = ctx.inputs["train_save"] / SOURCE_JSON
+    if not path.exists():
+        return TRAINED_HERE
+    return bundle.net_name(Path(json.loads(path.read_text(encoding="utf-8"))["files"][0]["name"]).stem)
 
 
 def _first_batch(ctx: StageContext, graph: GraphArtifact) -> Mapping[str, np.ndarray]:

@@ -38,13 +38,12 @@ def context(tmp_path):
         small_graph().save(graph_dir, "optimized_graph.pb")
         np.savez(calib_dir / "calib.npz", image=np.linspace(1, -1, 10 * 4, dtype=np.float32).reshape(10, 4))
         (calib_dir / "input_fn.py").write_text(INPUT_FN.format(key="image", name=name))
-        cfg = Config.model_validate(
-            {
-                "target": {"board": board, "toolchain": toolchain},
-                "model": {"path": model} if model else {},
-            }
-        )
-        inputs = {"optimize_for_inference": graph_dir, "calib_input": calib_dir}
+        cfg = Config.model_validate({"target": {"board": board, "toolchain": toolchain}})
+        train_dir = tmp_path / "train"
+        train_dir.mkdir()
+        if model:
+            (train_dir / "source.json").write_text(json.dumps({"files": [{"name": model}]}))
+        inputs = {"train_save": train_dir, "optimize_for_inference": graph_dir, "calib_input": calib_dir}
         return StageContext(cfg, inputs, out, tmp_path, lambda text: None)
 
     return make

@@ -1,0 +1,25 @@
+"""Stage `calib_input`: the examples that the quantizer calibrates on, and the module that feeds them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from dnndk_prep.data import calibration
+from dnndk_prep.data.calibration_files import write_calibration
+from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.stages import _inputs
+from dnndk_prep.stages.context import StageContext
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write images/, calib_list.txt, calib.npz and input_fn.py (for inputs that are no images, the last two)."""
+    options, seed = ctx.cfg.calibration, ctx.cfg.seed
+    if options.path is not None:
+        chosen = calibration.from_path(options.path, options.count, seed)
+    else:
+        chosen = calibration.from_dataset(_inputs.dataset(ctx.cfg), options.count, seed)
+    graph = GraphArtifact.load(ctx.inputs["optimize_for_inference"])
+    placeholders = {spec.name: spec.shape for spec in graph.inputs}
+    facts = write_calibration(ctx.out, chosen, _inputs.preprocess(ctx.cfg), placeholders, options.batch_size)
+    return {**asdict(facts), "warnings": list(facts.warnings)}

@@ -28,7 +28,16 @@ class Forms:
             "Conv2D": self._padded,
             "DepthwiseConv2dNative": self._padded,
             "ResizeNearestNeighbor": self._resize_nearest,
+            "Softmax": self._softmax,
+            "LogSoftmax": self._softmax,
         }
+
+    def kernel_problem(self, node: NodeDef, reader: str) -> str | None:
+        """What the reader's registry allows and its kernel refuses when the graph runs; None if nothing."""
+        if reader == "1.9" and node.op in ("Softmax", "LogSoftmax") and node.name in self._nodes:
+            rank = self._shape(node.input[0]).rank if node_of(node.input[0]) in self._nodes else 2
+            return None if rank == 2 else f"{node.op} of rank {rank}; its kernel takes matrices alone"
+        return None
 
     def older(self, node: NodeDef) -> list[NodeDef] | None:
         """Nodes that compute the same, the last under the name of `node`; None if there is no such form."""
@@ -66,6 +75,23 @@ class Forms:
 
     def _add(self, node: NodeDef) -> list[NodeDef]:
         return [self._node("Add", node.name, list(node.input), node)]
+
+    def _softmax(self, node: NodeDef) -> list[NodeDef] | None:
+        """Softmax over the rows of a matrix, and back to the shape there was."""
+        channels = self._shape(node.input[0]).as_list()[-1] if self._shape(node.input[0]).rank else None
+        if channels is None:
+            return None
+        shape = self._node("Shape", self._free(f"{node.name}/shape"), [node.input[0]], node)
+        shape.attr["out_type"].type = tf.int32.as_datatype_enum
+        rows = constant(self._free(f"{node.name}/rows_shape"), np.array([-1, channels], np.int32))
+        matrix = self._reshape(f"{node.name}/rows", node.input[0], rows.name, node)
+        softmax = self._node(node.op, self._free(f"{node.name}/of_rows"), [matrix.name], node)
+        return [shape, rows, matrix, softmax, self._reshape(node.name, softmax.name, shape.name, node)]
+
+    def _reshape(self, name: str, tensor: str, shape: str, like: NodeDef) -> NodeDef:
+        new = self._node("Reshape", name if name == like.name else self._free(name), [tensor, shape], like)
+        new.attr["Tshape"].type = tf.int32.as_datatype_enum
+        return new
 
     def _padded(self, node: NodeDef) -> list[NodeDef] | None:
         """A Pad before the convolution, which then is VALID."""

@@ -64,7 +64,7 @@ def registry_of(reader: str) -> dict[str, Any]:
 
 def _written(node: NodeDef, registry: dict[str, Any], forms: older_forms.Forms, reader: str) -> list[NodeDef]:
     """The node as the reader knows it; an older form is held against the registry like any other node."""
-    problem = _problem(node, registry)
+    problem = _problem(node, registry) or forms.kernel_problem(node, reader)
     if problem is None:
         return [_plain(node, registry)]
     rewritten = forms.older(node)

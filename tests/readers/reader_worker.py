@@ -24,28 +24,28 @@ def main():
             run(json.loads(line))
             error = None
         except Exception as caught:
-            error = "%s: %s" % (type(caught).__name__, caught)
+            error = "{}: {}".format(type(caught).__name__, caught)
         answers.write(json.dumps({"error": error, "version": tf.__version__}) + "\n")
         answers.flush()
 
 
 def run(task):
     with np.load(task["feeds"]) as file:
-        feeds = {"%s:0" % name: file[name] for name in file.files}
+        feeds = {name + ":0": file[name] for name in file.files}
     options = tf.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=1)
     with tf.Graph().as_default() as graph, tf.Session(graph=graph, config=options) as session:
         if "meta" in task:
             tf.train.import_meta_graph(task["meta"], clear_devices=True).restore(session, task["checkpoint"])
         else:
             graph_def = tf.GraphDef()
-            with open(task["graph"], "rb") as file:
+            with open(task["graph"], "rb") as file:  # noqa: PTH123
                 graph_def.ParseFromString(file.read())
             tf.import_graph_def(graph_def, name="")
         restore = task.get("restore")
         if restore:
             session.run(restore["op"], {restore["file"]: restore["checkpoint"]})
-        outputs = session.run(["%s:0" % name for name in task["fetches"]], feeds)
-    np.savez(task["outputs"], **{"y%d" % i: value for i, value in enumerate(outputs)})
+        outputs = session.run([name + ":0" for name in task["fetches"]], feeds)
+    np.savez(task["outputs"], **{"y{}".format(i): value for i, value in enumerate(outputs)})
 
 
 main()

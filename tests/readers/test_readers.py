@@ -136,5 +136,5 @@ def test_the_checkpoint_restores(reader, case: Case, tmp_path: Path):
 
 @pytest.mark.parametrize("case", [blocks], indirect=True, ids=["blocks"])
 def test_without_the_rules_they_refuse_todays_graph(reader, case: Case):
-    with pytest.raises(AssertionError, match="attr 'e|FusedBatchNormV3"):
+    with pytest.raises(AssertionError, match=r"attr 'e|FusedBatchNormV3"):
         reader.run(case.frozen, case.feeds)

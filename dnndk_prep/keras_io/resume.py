@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 FACTS = "resume.json"
@@ -50,10 +51,7 @@ class Resume:
         if facts is None:
             say(f"the checkpoint of an earlier training is not used: {reason}; training starts anew")
             return Progress()
-        saved = keras.models.load_model(self._folder / facts["checkpoint"])
-        model.set_weights(saved.get_weights())
-        for mine, theirs in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
-            mine.assign(theirs)
+        _load_checkpoint(model, self._folder / facts["checkpoint"])
         say(f"training goes on after epoch {facts['epoch']} from its checkpoint")
         return Progress(facts["epoch"], facts["history"])
 
@@ -88,6 +86,15 @@ class Resume:
         if facts["sha256"] != actual:
             return None, f"{checkpoint.name} was changed after it was written"
         return facts, ""
+
+
+def _load_checkpoint(model: keras.Model, path: Path) -> None:
+    """Weights and optimizer state of a complete h5; Keras' own load_model restores the step count alone (3.15)."""
+    model.load_weights(path)
+    with h5py.File(path, "r") as file:
+        group = file["optimizer_weights"]
+        for variable in model.optimizer.variables:
+            variable.assign(group[variable.path][()])
 
 
 def _sha256(path: Path) -> str:

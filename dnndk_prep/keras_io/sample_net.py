@@ -38,6 +38,17 @@ def build_sample_cnn(input_shape: tuple[int, int, int], classes: int, seed: int)
     return keras.Model(image, layers.Softmax(name="softmax")(x), name="sample_cnn")
 
 
+def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Compile `model` for integer labels; an optimizer that has trained keeps its state."""
+    model.compile(
+        optimizer=optimizer,
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        # Compiling such a small graph with XLA costs more than it gains.
+        jit_compile=False,
+    )
+
+
 def _block(x: keras.KerasTensor, convolution: layers.Layer) -> keras.KerasTensor:
     """Convolution, batch norm, ReLU. Few epochs need a batch norm that forgets quickly: momentum 0.9."""
     name = convolution.name

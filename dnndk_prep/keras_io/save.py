@@ -13,6 +13,8 @@ from typing import Any
 import h5py
 import keras
 
+from dnndk_prep.keras_io.sample_net import compile_classifier
+
 COMPLETE, ARCHITECTURE, WEIGHTS = "k_complete_model.h5", "k_model_architecture.json", "k_model_weights.h5"
 CHECKPOINT, ARCHIVE, HISTORY = "keras_chkpt.h5", "model.keras", "history.json"
 
@@ -31,6 +33,8 @@ def save_all(model: keras.Model, folder: Path, history: dict[str, list[float]]) 
     _weights_alone(folder / COMPLETE, folder / WEIGHTS)
     # The checkpoint of the last epoch holds what the complete model holds.
     (folder / CHECKPOINT).write_bytes((folder / COMPLETE).read_bytes())
+    # Writing an h5 takes the optimizer out of the compile settings (Keras 3.15); the archive would lack it.
+    compile_classifier(model, model.optimizer)
     model.save(folder / ARCHIVE)
     _make_repeatable(folder / ARCHIVE)
     (folder / HISTORY).write_text(json.dumps(history, indent=2) + "\n")

@@ -20,6 +20,7 @@ from tensorflow.python.framework import config as tf_config
 from tqdm import tqdm
 
 from dnndk_prep.keras_io.resume import Progress, Resume, training_key
+from dnndk_prep.keras_io.sample_net import compile_classifier
 from dnndk_prep.keras_io.save import h5_is_meant
 
 History = dict[str, list[float]]
@@ -96,13 +97,7 @@ def _one_epoch(
 
 def _compile(model: keras.Model, learning_rate: float, steps: int) -> None:
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    model.compile(
-        optimizer=keras.optimizers.Adam(schedule, name="adam"),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        # Compiling such a small graph with XLA costs more than it gains.
-        jit_compile=False,
-    )
+    compile_classifier(model, keras.optimizers.Adam(schedule, name="adam"))
     model.optimizer.build(model.trainable_variables)
 
 
@@ -124,9 +119,9 @@ class _Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._size)
 
-    def __getitem__(self, i: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    def __getitem__(self, i: int) -> tuple[np.ndarray | tuple[np.ndarray, ...], np.ndarray]:
         inputs, labels = self._load(self._order[i * self._size : (i + 1) * self._size])
-        return tuple(inputs), labels
+        return inputs[0] if len(inputs) == 1 else tuple(inputs), labels
 
 
 class _Bar(keras.callbacks.Callback):

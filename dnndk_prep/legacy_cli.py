@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from dnndk_prep import cli
 from dnndk_prep.errors import DnndkPrepError
+from dnndk_prep.quiet import quiet_start
 
 # The oldest TensorFlow in the DPU tools (DNNDK 3.0); every later one reads it, too.
 OLDEST_READER = "1.9"
@@ -26,10 +26,9 @@ def guarded(
 ) -> int:
     """Parse the flags and do the work; an error of the user's is a message and an exit code, not a traceback."""
     args = parser.parse_args(argv)
-    # Before TensorFlow is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
+        with quiet_start():
+            import tensorflow  # noqa: F401
         work(args)
     except DnndkPrepError as error:
         print(f"error: {error}", file=sys.stderr)

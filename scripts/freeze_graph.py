@@ -21,9 +21,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def convert(args: argparse.Namespace) -> None:
-    from dnndk_prep.graph.readers import for_reader
-
     from dnndk_prep.graph.freeze import freeze
+    from dnndk_prep.graph.readers import for_reader
     from dnndk_prep.keras_io.checkpoint import match_variables, read_checkpoint, read_graph, write_graph
 
     graph_def = read_graph(args.input_graph, args.input_binary)

@@ -24,9 +24,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def convert(args: argparse.Namespace) -> None:
-    from dnndk_prep.graph.readers import for_reader
-
     from dnndk_prep.graph.freeze import freeze
+    from dnndk_prep.graph.readers import for_reader
     from dnndk_prep.keras_io.checkpoint import write_checkpoint, write_graph
     from dnndk_prep.keras_io.inference import build_inference, renamed
     from dnndk_prep.keras_io.load import read_architecture_weights, read_model

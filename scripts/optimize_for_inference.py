@@ -21,10 +21,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def convert(args: argparse.Namespace) -> None:
-    from dnndk_prep.graph.rewrite import optimize
-
     from dnndk_prep.graph.artifact import GraphArtifact
     from dnndk_prep.graph.names import tensor_specs
+    from dnndk_prep.graph.rewrite import optimize
     from dnndk_prep.keras_io.checkpoint import read_graph, write_graph
 
     graph_def = read_graph(args.input, args.frozen_graph)

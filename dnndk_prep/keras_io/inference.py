@@ -27,7 +27,7 @@ from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
 from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
-from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete
+from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete, layers_of
 from dnndk_prep.keras_io.keras2 import to_keras2
 from dnndk_prep.keras_io.load import KerasSource, open_hdf5
 from dnndk_prep.keras_io.through_keras import first_line
@@ -56,7 +56,8 @@ class InferenceGraph:
 def build_inference(source: KerasSource) -> InferenceGraph:
     """The model of `source` with learning phase 0: no training node, no Saver, the batch axis free.
 
-    The same model gives the same graph, whatever files it came in and whatever was built before. Raises
+    The same model gives the same graph, whatever files it came in and whatever was built before. Keras 2 changes its
+    classes when it builds in a graph: models that were made with tf_keras before cannot predict afterwards. Raises
     ModelFileError where Keras 2 cannot express the model or the weights do not match the architecture.
     """
     config = _converted(source)
@@ -107,7 +108,19 @@ def chosen(built: InferenceGraph) -> tuple[list[Found], list[Found]]:
 def _converted(source: KerasSource) -> dict[str, Any]:
     with expect_complete(source.file):
         check_classes(source.config, _known_layers(), source.file)
-        return _with_input(to_keras2(source.config) if source.is_keras3 else deepcopy(source.config))
+        return _with_input(to_keras2(source.config) if source.is_keras3 else _without_modules(source.config))
+
+
+def _without_modules(config: dict[str, Any]) -> dict[str, Any]:
+    """What an .h5 holds, where JSON tells more.
+
+    A module would hide LOOPING_LAYERS, and with build_config a layer's variables come before their turn.
+    """
+    result = deepcopy(config)
+    for layer in layers_of(result):
+        for key in ("module", "registered_name", "build_config"):
+            layer.pop(key, None)
+    return result
 
 
 def _with_input(config: dict[str, Any]) -> dict[str, Any]:

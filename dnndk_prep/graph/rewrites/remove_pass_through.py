@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
@@ -65,7 +66,9 @@ def _outputs_from_identities(graph_def: GraphDef, keep: frozenset[str]) -> tuple
 
 
 def _is_bound(node: NodeDef, nodes: dict[str, NodeDef], controls: set[str]) -> bool:
-    """Whether the node's place in the order of execution matters."""
+    """Whether the node's place in the order of execution matters, or somebody feeds it."""
+    if node.op == "PlaceholderWithDefault" and node.attr["dtype"].type == tf.string.as_datatype_enum:
+        return True  # The file name of a Saver, with which kept variables are loaded.
     if node.name in controls or any(name.startswith("^") for name in node.input):
         return True
     return nodes[node_of(node.input[0])].op in ("Switch", "Enter", "VarHandleOp")

@@ -81,14 +81,19 @@ def _one_epoch(
     _reseed(model, run.seed, run.epoch)
     batches = _Batches(examples, run)
     checkpoint = keras.callbacks.ModelCheckpoint(str(resume.unfinished))
-    fitted = model.fit(
-        batches,
-        initial_epoch=run.epoch,
-        epochs=run.epoch + 1,
-        shuffle=False,
-        verbose=0,
-        callbacks=[_Bar(run, len(batches)), checkpoint],
-    )
+    try:
+        fitted = model.fit(
+            batches,
+            initial_epoch=run.epoch,
+            epochs=run.epoch + 1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[_Bar(run, len(batches)), checkpoint],
+        )
+    except Exception as error:
+        if batches.failure is not None:
+            raise batches.failure from error
+        raise
     facts = {name: float(values[-1]) for name, values in fitted.history.items()}
     if not _has_terminal():
         say(f"epoch {run.epoch + 1}/{run.epochs}: {_text(facts)}")
@@ -115,12 +120,18 @@ class _Batches(keras.utils.PyDataset):
         super().__init__()
         self._load, self._size = examples.load, run.batch_size
         self._order = np.random.default_rng([run.seed, run.epoch, 0]).permutation(examples.count)
+        # What loading raised: TensorFlow's pipeline hands on an error of its own instead, with a traceback as its text.
+        self.failure: BaseException | None = None
 
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._size)
 
     def __getitem__(self, i: int) -> tuple[np.ndarray | tuple[np.ndarray, ...], np.ndarray]:
-        inputs, labels = self._load(self._order[i * self._size : (i + 1) * self._size])
+        try:
+            inputs, labels = self._load(self._order[i * self._size : (i + 1) * self._size])
+        except BaseException as error:
+            self.failure = error
+            raise
         return inputs[0] if len(inputs) == 1 else tuple(inputs), labels
 
 

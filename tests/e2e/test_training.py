@@ -16,6 +16,7 @@ from dnndk_prep.data.datasets import open_dataset
 from dnndk_prep.data.preprocess import Preprocess
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.keras_io import save
+from dnndk_prep.keras_io.resume import Progress, Resume
 from dnndk_prep.keras_io.sample_net import build_sample_cnn
 from dnndk_prep.keras_io.train import Examples, train
 
@@ -64,74 +65,110 @@ def saved(folder, model, history):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    model, history = run(folder / "scratch")
-    return folder / "saved", model, history, saved(folder / "saved", model, history)
+    folder, said = tmp_path_factory.mktemp("undisturbed"), []
+    model, history = run(folder / "scratch", say=said.append)
+    return folder / "saved", model, history, saved(folder / "saved", model, history), said
 
 
-def stop_at(call):
-    def stop(now):
-        if now == call:
-            raise Stopped
+def stop_in_epoch(scratch, epoch, end):
+    """Call `end` at the fourth batch that is loaded after `epoch` epochs are done (Keras loads some twice)."""
+    seen = []
+
+    def stop(call):
+        facts = scratch / "resume.json"
+        if facts.exists() and json.loads(facts.read_text())["epoch"] == epoch:
+            seen.append(call)
+            if len(seen) == 4:
+                end()
 
     return stop
 
 
-@pytest.mark.parametrize("call", [STEPS + 2, 2 * STEPS + 4], ids=["second epoch", "last batch"])
-def test_an_interrupted_training_ends_bit_for_bit_as_an_undisturbed_one(tmp_path, undisturbed, call):
+def ctrl_c():
+    raise Stopped
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_an_interrupted_training_ends_bit_for_bit_as_an_undisturbed_one(tmp_path, undisturbed, done):
+    scratch = tmp_path / "scratch"
     with pytest.raises(Stopped):
-        run(tmp_path / "scratch", examples(stop_at(call)))
-    said, loaded = [], []
-    model, history = run(tmp_path / "scratch", examples(loaded.append), say=said.append)
-    assert said[0] == f"training goes on after epoch {call // STEPS} from its checkpoint"
-    assert len(loaded) == STEPS * (EPOCHS - call // STEPS)
+        run(scratch, examples(stop_in_epoch(scratch, done, ctrl_c)))
+    said = []
+    model, history = run(scratch, say=said.append)
+    assert said == [f"training goes on after epoch {done} from its checkpoint", *undisturbed[4][done:]]
     assert history == undisturbed[2]
     assert saved(tmp_path / "saved", model, history) == undisturbed[3]
 
 
+def test_an_image_that_cannot_be_read_is_named(tmp_path):
+    def stop(call):
+        if call == 5:
+            raise ModelFileError("the image 5.png cannot be read")
+
+    with pytest.raises(ModelFileError, match=r"5\.png"):
+        run(tmp_path, examples(stop))
+
+
 def test_a_killed_process_is_resumed_by_another(tmp_path, undisturbed):
-    code = "import os, sys; from pathlib import Path; import test_training as t\n"
-    code += "t.run(Path(sys.argv[1]), t.examples(lambda call: os._exit(9) if call == t.STEPS + 3 else None))"
+    code = """
+import os, sys
+from pathlib import Path
+import test_training as t
+scratch = Path(sys.argv[1])
+t.run(scratch, t.examples(t.stop_in_epoch(scratch, 1, lambda: os._exit(9))))
+"""
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
     command = [sys.executable, "-c", code, str(tmp_path / "scratch")]
-    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode == 9
+    killed = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert killed.returncode == 9, killed.stderr
+    assert "HDF5" not in killed.stderr
     model, history = run(tmp_path / "scratch")
     assert saved(tmp_path / "saved", model, history) == undisturbed[3]
 
 
-def test_a_checkpoint_that_is_not_its_own_is_not_used(tmp_path, undisturbed):
-    def anew(**changes):
-        said = []
-        _, history = run(tmp_path, say=said.append, **changes)
-        return said[0], history
-
-    run(tmp_path)
-    text, history = anew(key="other data")
-    assert "not used: it was trained with other data" in text
-    assert history == undisturbed[2]
-    assert "not used" in anew(seed=1)[0]
-    assert anew(seed=1)[0].startswith("training goes on after epoch 3")
-
-    (checkpoint,) = tmp_path.glob("keras_chkpt_*.h5")
-    with checkpoint.open("ab") as stream:
-        stream.write(b"x")
-    text, history = anew()
-    assert "not used" in text
-    assert history == undisturbed[2]
-
-    (checkpoint,) = tmp_path.glob("keras_chkpt_*.h5")
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
-    assert "was changed after it was written" in anew()[0]
-    (tmp_path / "resume.json").write_text("{")
-    assert "cannot be read" in anew()[0]
-
-
-def test_each_epoch_is_a_line_where_there_is_no_terminal(tmp_path, capfd):
-    said = []
-    run(tmp_path, say=said.append)
+def test_each_epoch_is_a_line_where_there_is_no_terminal(undisturbed):
+    said = undisturbed[4]
     assert [line.split(":")[0] for line in said] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert all("loss" in line and "accuracy" in line for line in said)
-    assert "HDF5" not in capfd.readouterr().err
+
+
+def test_only_its_own_whole_checkpoint_is_used(tmp_path, undisturbed):
+    model, said = undisturbed[1], []
+
+    def restored(key):
+        said.clear()
+        return Resume(tmp_path, key).restore(model, said.append)
+
+    assert restored("key") == Progress()
+    assert said == []
+    resume = Resume(tmp_path, "key")
+    model.save(resume.unfinished)
+    progress = resume.commit(Progress().with_epoch({"loss": 0.5}))
+    assert restored("key") == progress == Progress(1, {"loss": [0.5]})
+
+    assert restored("other") == Progress()
+    assert "not used: it was trained with other data" in said[0]
+    checkpoint = tmp_path / "keras_chkpt_0001.h5"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+    assert restored("key") == Progress()
+    assert "keras_chkpt_0001.h5 was changed after it was written" in said[0]
+    checkpoint.unlink()
+    assert restored("key") == Progress()
+    assert "cannot be read" in said[0]
+    (tmp_path / "resume.json").write_text("{")
+    assert restored("key") == Progress()
+    assert "cannot be read" in said[0]
+
+
+def test_killed_between_checkpoint_and_facts_the_epoch_before_is_used(tmp_path, undisturbed):
+    model = undisturbed[1]
+    resume = Resume(tmp_path, "key")
+    model.save(resume.unfinished)
+    first = resume.commit(Progress().with_epoch({"loss": 0.5}))
+    (tmp_path / "keras_chkpt_0002.h5").write_bytes(b"renamed, not yet named by resume.json")
+    assert Resume(tmp_path, "key").restore(model, print) == first
 
 
 def test_training_leaves_tensorflow_as_it_was(undisturbed):
@@ -139,7 +176,7 @@ def test_training_leaves_tensorflow_as_it_was(undisturbed):
 
 
 def test_the_saved_forms_hold_the_same_model(undisturbed):
-    folder, model, history, _ = undisturbed
+    folder, model, history = undisturbed[:3]
     x = next(open_dataset("fashion_mnist_sample", seed=0).test.batches(Preprocess(scale=1 / 255), 20))[0]
     wanted = model.predict(x, verbose=0)
     rebuilt = keras.models.model_from_json((folder / save.ARCHITECTURE).read_text())
@@ -162,7 +199,7 @@ def test_the_saved_forms_hold_the_same_model(undisturbed):
 
 
 def test_the_weights_file_has_the_layout_that_keras_2_reads(undisturbed):
-    folder, model, _, _ = undisturbed
+    folder, model = undisturbed[:2]
     with h5py.File(folder / save.WEIGHTS) as file:
         assert {"layer_names", "backend", "keras_version"} <= set(file.attrs)
         assert "optimizer_weights" not in file

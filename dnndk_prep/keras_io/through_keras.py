@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,8 +59,9 @@ def _through_keras(
     made = tempfile.TemporaryDirectory(prefix="dnndk_prep_")
     target = Path(made.name) / "model.h5"
     try:
-        model = load(keras, Path(made.name))
-        model.save(target, include_optimizer=False)
+        with _no_advice():
+            model = load(keras, Path(made.name))
+            model.save(target, include_optimizer=False)
     # Keras raises whatever it meets; all of it means that this file is not what it says.
     except Exception as error:
         raise ModelFileError(
@@ -67,6 +71,20 @@ def _through_keras(
             remedy="check that architecture and weights belong together and were saved by the same Keras",
         ) from error
     return made
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Without Keras' advice against .h5 files: this one is not the user's."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _load_weights(keras: ModuleType, config: dict[str, Any], weights: Path, folder: Path) -> Any:

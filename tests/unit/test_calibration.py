@@ -289,7 +289,7 @@ def run_alone(python, folder, module_name):
 def test_it_runs_in_old_pythons_bit_for_bit(tmp_path, reader, channels):
     python = next((p for p in old_pythons() if has(p, reader)), None)
     if python is None:
-        pytest.skip(f"no Python 3.6 with numpy and {reader} found (PATH, DNNDK_PREP_OLD_PYTHONS)")
+        pytest.skip(f"no Python 3.6 with numpy (to read with {reader}) found (PATH, DNNDK_PREP_OLD_PYTHONS)")
     if reader == "numpy":
         data = ArrayPart({"in/put": RANDOM.normal(size=(100, 7)), "b": RANDOM.random((100, 2))})
         chosen = calibration.from_dataset(Dataset("d", data, data, ()), 100, seed=0)

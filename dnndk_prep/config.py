@@ -107,7 +107,7 @@ class PreprocessSection(Section):
 class TrainSaveSection(Section):
     """How the sample network is trained."""
 
-    epochs: Count = 12
+    epochs: Count = 6
     batch_size: Count = 64
     learning_rate: Number = Field(default=0.003, gt=0)
 

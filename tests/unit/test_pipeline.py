@@ -122,7 +122,7 @@ def test_a_failure_leaves_the_last_good_artifacts_and_no_half_folder(home: Home)
     home.yaml.write_text("train_save: {epochs: 5}\nseed: 1\n")
     with pytest.raises(StageError):
         home.run()
-    assert home.read("second") == "12"
+    assert home.read("second") == "6"
     assert sorted(p.name for p in (home.folder / "workspace").iterdir() if p.name.startswith(".new")) == []
     home.fail = None
     assert home.run() == ["second", "third"]
@@ -134,7 +134,7 @@ def test_a_killed_replacement_is_mended(home: Home):
     (workspace / "second").rename(workspace / ".old-second")
     (workspace / ".new-third").mkdir()
     assert home.run() == []
-    assert home.read("second") == "12"
+    assert home.read("second") == "6"
     assert not (workspace / ".new-third").exists()
 
 

@@ -23,12 +23,12 @@ COPY scripts/read_graph.py /opt/read_graph.py
 # TensorFlow 1.15 warns about itself on every import.
 ENV TF_CPP_MIN_LOG_LEVEL=3 PYTHONWARNINGS=ignore
 USER 1000:1000
-VOLUME /workspace
 ENTRYPOINT ["python3.7", "/opt/read_graph.py"]
 CMD ["/workspace"]
 
 
-# The last target is the one that is built without --target.
+# The last target is the one that is built without --target. No VOLUME: buildah lays an empty one over what is mounted,
+# and docker would leave unnamed volumes behind.
 FROM debian:bookworm-slim AS runtime
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates python3 \
@@ -45,6 +45,5 @@ COPY calib_data /app/calib_data
 ENV PATH=/opt/dnndk_prep/bin:$PATH KERAS_HOME=/tmp/keras MPLCONFIGDIR=/tmp/matplotlib PYTHONDONTWRITEBYTECODE=1
 USER 1000:1000
 WORKDIR /app
-VOLUME ["/workspace", "/data"]
 ENTRYPOINT ["dnndk-prep"]
 CMD ["run"]

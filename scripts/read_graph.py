@@ -3,7 +3,8 @@
     python read_graph.py WORKSPACE
 
 For the container's target `reader`; imports nothing of dnndk_prep and runs on Python 3.6 and later with TensorFlow 1.9
-to 1.15. Exit code 0: all graphs gave Keras' numbers; 5: one did not; 3: a graph or the reference cannot be used.
+to 1.15. Exit code 0: all graphs gave Keras' numbers; 5: one did not, or could not be read; 3: a file is missing, or a
+graph cannot run alone.
 """
 
 import json
@@ -19,7 +20,10 @@ TOLERANCE = 1e-5
 
 def compute(folder, feeds):
     # type: (Path, dict[str, np.ndarray]) -> list[np.ndarray]
-    """The outputs of the graph in `folder`, in the order of its graph.json. Exits with 3 where it cannot run alone."""
+    """The outputs of the graph in `folder`, in the order of its graph.json; none where this TensorFlow cannot read it.
+
+    Exits with 3 where the graph cannot run alone.
+    """
     (path,) = folder.glob("*.pb")
     graph_def = tf.GraphDef()
     graph_def.ParseFromString(path.read_bytes())
@@ -29,7 +33,11 @@ def compute(folder, feeds):
     names = [spec["name"] + ":0" for spec in json.loads((folder / "graph.json").read_text())["outputs"]]
     graph = tf.Graph()
     with graph.as_default(), tf.Session() as session:
-        tf.import_graph_def(graph_def, name="")
+        try:
+            tf.import_graph_def(graph_def, name="")
+        except ValueError as error:
+            print(f"  this TensorFlow does not read it: {error}")
+            return []
         return list(session.run(names, {name + ":0": value for name, value in feeds.items()}))
 
 

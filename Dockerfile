@@ -28,7 +28,7 @@ CMD ["/workspace"]
 
 
 # The last target is the one that is built without --target. No VOLUME: buildah lays an empty one over what is mounted,
-# and docker would leave unnamed volumes behind.
+# and docker would leave unnamed volumes behind. The link: pipeline.yaml says `workspace: workspace`.
 FROM debian:bookworm-slim AS runtime
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates python3 \
@@ -36,7 +36,6 @@ RUN apt-get update \
  && useradd --uid 1000 --create-home dnndk \
  && mkdir /app /data /workspace \
  && chown 1000:1000 /workspace \
- # pipeline.yaml says `workspace: workspace`.
  && ln -s /workspace /app/workspace
 COPY --from=build /opt/dnndk_prep /opt/dnndk_prep
 COPY pipeline.yaml /app/

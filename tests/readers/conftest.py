@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from environments import READERS, REQUIRED, NoReaderError, python_of
+from environments import READERS
 
 from dnndk_prep.graph.artifact import GraphArtifact, serialize
 
@@ -19,11 +18,11 @@ from dnndk_prep.graph.artifact import GraphArtifact, serialize
 class Reader:
     """One old TensorFlow; `run` gives the outputs, or raises AssertionError with its words."""
 
-    def __init__(self, version: str, folder: Path) -> None:
+    def __init__(self, version: str, python: Path, folder: Path) -> None:
         self.version, self._folder = version, folder
         worker = Path(__file__).with_name("reader_worker.py")
         self._process = subprocess.Popen(
-            [python_of(version), "-W", "ignore", worker],
+            [python, "-W", "ignore", worker],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(folder / "log.txt").open("w"),
@@ -55,14 +54,11 @@ class Reader:
         self._process.wait(timeout=30)
 
 
-@pytest.fixture(scope="session", params=list(READERS))
-def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """Each old TensorFlow in turn; skipped with the reason where it cannot be had, unless that is a failure."""
-    try:
-        one = Reader(request.param, tmp_path_factory.mktemp("reader"))
-    except NoReaderError as error:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, and {error}")
-        pytest.skip(str(error))
+@pytest.fixture(scope="session", params=READERS)
+def reader(
+    request: pytest.FixtureRequest, old_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Reader]:
+    """Each old TensorFlow in turn."""
+    one = Reader(request.param, old_python(request.param), tmp_path_factory.mktemp("reader"))
     yield one
     one.close()

@@ -248,17 +248,6 @@ def test_names_cannot_become_code(tmp_path):
 # --- the module on its own, in the Python of the vendor's container
 
 
-def old_pythons():
-    """Python 3.6 with what a vendor container may have: the folders of environments named in a variable, and PATH."""
-    named = [Path(p) / "bin" / "python" for p in os.environ.get("DNNDK_PREP_OLD_PYTHONS", "").split(os.pathsep) if p]
-    found = [Path(p) for p in [shutil.which("python3.6")] if p]
-    return [str(p) for p in [*named, *found] if p.is_file()]
-
-
-def has(python, name):
-    return subprocess.run([python, "-c", f"import numpy, {name}"], capture_output=True, check=False).returncode == 0
-
-
 CHECK = """
 import sys, numpy as np
 sys.path.append("./")
@@ -286,10 +275,8 @@ def run_alone(python, folder, module_name):
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr", "gray"])
 @pytest.mark.parametrize("reader", ["PIL", "cv2", "numpy"])
-def test_it_runs_in_old_pythons_bit_for_bit(tmp_path, reader, channels):
-    python = next((p for p in old_pythons() if has(p, reader)), None)
-    if python is None:
-        pytest.skip(f"no Python 3.6 with numpy (to read with {reader}) found (PATH, DNNDK_PREP_OLD_PYTHONS)")
+def test_it_runs_in_old_pythons_bit_for_bit(tmp_path, old_python, reader, channels):
+    python = old_python("opencv" if reader == "cv2" else "pillow")
     if reader == "numpy":
         data = ArrayPart({"in/put": RANDOM.normal(size=(100, 7)), "b": RANDOM.random((100, 2))})
         chosen = calibration.from_dataset(Dataset("d", data, data, ()), 100, seed=0)

@@ -1,4 +1,4 @@
-"""Builds the environments of the old TensorFlows, each once: `python tests/readers/environments.py` builds all."""
+"""Builds environments of other years, each once: `python tests/environments.py` builds all."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
-READERS: dict[str, dict] = tomllib.loads((HERE / "readers.toml").read_text())
+ENVIRONMENTS: dict[str, dict] = tomllib.loads((HERE / "environments.toml").read_text())
+READERS = [name for name, facts in ENVIRONMENTS.items() if "tensorflow" in facts]
 # pip, setuptools and wheel of later years pick packages that Python 3.6 cannot run.
 TOOLS = {"3.6": ["pip==21.3.1", "setuptools<59", "wheel<0.38"]}
 REQUIRED = "DNNDK_PREP_REQUIRE_READERS"
 
 
-class NoReaderError(Exception):
-    """The environment of an old TensorFlow cannot be had here."""
+class NotHereError(Exception):
+    """An environment cannot be had on this machine."""
 
 
-def python_of(reader: str) -> Path:
-    """The Python that has TensorFlow `reader`, built on the first call. Raises NoReaderError with the reason."""
-    folder = _cache() / f"tensorflow-{reader}"
+def python_of(name: str) -> Path:
+    """The Python of the environment `name`, built on the first call. Raises NotHereError with the reason."""
+    folder = _cache() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(folder.suffix + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = _key(reader)
+        wanted = _key(name)
         stamp = folder / "built.txt"
         if not (stamp.is_file() and stamp.read_text() == wanted):
-            _build(reader, folder)
+            _build(name, folder)
             stamp.write_text(wanted)
     return folder / "bin" / "python"
 
@@ -41,23 +42,26 @@ def _cache() -> Path:
     return Path(os.environ.get("DNNDK_PREP_READERS") or Path.home() / ".cache" / "dnndk_prep" / "readers")
 
 
-def _key(reader: str) -> str:
-    return hashlib.sha256(json.dumps([READERS[reader], TOOLS]).encode()).hexdigest()
+def _key(name: str) -> str:
+    return hashlib.sha256(json.dumps([ENVIRONMENTS[name], TOOLS]).encode()).hexdigest()
 
 
-def _build(reader: str, folder: Path) -> None:
-    facts = READERS[reader]
+def _build(name: str, folder: Path) -> None:
+    facts = ENVIRONMENTS[name]
     python = _find_python(facts["python"])
     shutil.rmtree(folder, ignore_errors=True)
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     steps = [[python, "-m", "venv", folder]]
     if facts["python"] in TOOLS:
         steps.append([*pip, *TOOLS[facts["python"]]])
-    steps += [[*pip, facts["tensorflow"], *facts["pins"]], [folder / "bin" / "python", "-c", "import tensorflow"]]
+    pins = list(facts["pins"])
+    if "tensorflow" in facts:
+        pins.append(f"tensorflow=={facts['tensorflow']}")
+    steps.append([*pip, *pins])
     for step in steps:
         done = subprocess.run(list(map(str, step)), stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
-            raise NoReaderError(f"TensorFlow {reader} cannot be installed: {done.stderr.strip()[-500:]}")
+            raise NotHereError(f"the environment {name} cannot be made: {done.stderr.strip()[-500:]}")
 
 
 def _find_python(version: str) -> Path:
@@ -73,7 +77,7 @@ def _find_python(version: str) -> Path:
         done = subprocess.run([candidate, "-c", code], capture_output=True, text=True)
         if done.returncode == 0 and done.stdout.strip() == version:
             return candidate
-    raise NoReaderError(f"no Python {version} was found (PATH, pyenv)")
+    raise NotHereError(f"no Python {version} was found (PATH, pyenv)")
 
 
 def _pyenv_root() -> str | None:
@@ -84,8 +88,8 @@ def _pyenv_root() -> str | None:
 
 
 if __name__ == "__main__":
-    for name in READERS:
+    for environment in ENVIRONMENTS:
         try:
-            print(name, python_of(name), flush=True)
-        except NoReaderError as error:
-            sys.exit(f"{name}: {error}")
+            print(environment, python_of(environment), flush=True)
+        except NotHereError as error:
+            sys.exit(str(error))

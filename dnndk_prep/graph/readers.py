@@ -41,14 +41,18 @@ def for_reader(graph_def: GraphDef, reader: str, keep: frozenset[str]) -> GraphD
     An attribute that the reader does not know goes only if its value is what the reader does anyway; otherwise the
     node gets an older form. Raises StageError naming node, op and attribute where there is none.
     """
+    # First: a later reader may know the op that calls a function, and would still be the wrong advice.
+    _refuse_functions(graph_def, reader)
     registry = registry_of(reader)
+    # TensorFlow, asked for shapes, writes defaults into the graph it is given.
+    source = GraphDef()
+    source.CopyFrom(graph_def)
     result = GraphDef()
     result.versions.producer = PRODUCERS[reader]
-    forms = older_forms.Forms(graph_def, keep)
-    for node in graph_def.node:
+    forms = older_forms.Forms(source, keep)
+    for node in source.node:
         for new in _written(node, registry, forms, reader):
             result.node.append(new)
-    _refuse_functions(graph_def, result, reader)
     ordered = in_order(list(result.node))
     del result.node[:]
     result.node.extend(ordered)
@@ -95,8 +99,8 @@ def _problem(node: NodeDef, registry: dict[str, Any]) -> str | None:
 
 
 def _is_harmless(node: NodeDef, name: str, value: AttrValue) -> bool:
-    if name in IRRELEVANT:
-        return IRRELEVANT[name](node)
+    if name in IRRELEVANT and IRRELEVANT[name](node):
+        return True
     # TensorFlow adds an attribute to an op only with a default that means what the op did before.
     definition = op_def_registry.get(node.op)
     attribute = next((item for item in definition.attr if item.name == name), None) if definition else None
@@ -124,10 +128,11 @@ def _plain(node: NodeDef, registry: dict[str, Any]) -> NodeDef:
     return result
 
 
-def _refuse_functions(graph_def: GraphDef, written: GraphDef, reader: str) -> None:
+def _refuse_functions(graph_def: GraphDef, reader: str) -> None:
     functions = {function.signature.name for function in graph_def.library.function}
-    for node in written.node:
-        called = [value.func.name for value in node.attr.values() if value.func.name]
+    for node in graph_def.node:
+        values = [function for value in node.attr.values() for function in (value.func, *value.list.func)]
+        called = [function.name for function in values if function.name]
         if node.op in functions or called:
             raise StageError(
                 f"the node {node.name} calls the library function {(called or [node.op])[0]}",

@@ -95,9 +95,11 @@ def _one_epoch(
             raise batches.failure from error
         raise
     facts = {name: float(values[-1]) for name, values in fitted.history.items()}
+    done = resume.commit(progress.with_epoch(facts))
+    # An epoch that is said to be done is kept, even if the process is killed now.
     if not _has_terminal():
         say(f"epoch {run.epoch + 1}/{run.epochs}: {_text(facts)}")
-    return resume.commit(progress.with_epoch(facts))
+    return done
 
 
 def _compile(model: keras.Model, learning_rate: float, steps: int) -> None:

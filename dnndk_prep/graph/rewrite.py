@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import NumericsError, StageError
@@ -15,18 +17,24 @@ from dnndk_prep.graph.rewrites.fold_batch_norms import fold_batch_norms
 from dnndk_prep.graph.rewrites.fold_constants import fold_constants
 from dnndk_prep.graph.rewrites.prune import prune
 from dnndk_prep.graph.rewrites.remove_pass_through import remove_pass_through
-from dnndk_prep.graph.run import GraphRunner
-from dnndk_prep.graph.topology import by_name, node_of
+from dnndk_prep.graph.rewrites.static_shapes import static_shapes
+from dnndk_prep.graph.run import GraphRunner, imported
+from dnndk_prep.graph.topology import by_name, node_of, reachable
 
 TOLERANCE = 1e-4
+SAVER = ("SaveV2", "RestoreV2")
 
 REWRITES: tuple[Rewrite, ...] = (
     # First: an Identity between a constant and its reader hides the constant from all that follow.
     remove_pass_through,
+    # Before constants are folded: a known Shape is a constant from which others follow.
+    static_shapes,
     # Before the fold: a decomposed batch norm is Rsqrt, Mul and Sub of constants until they are computed.
     fold_constants,
+    # Before the fold: what was computed is read by nodes that nobody needs, and a layer with two readers cannot fold.
+    prune,
     fold_batch_norms,
-    # Last: what the folds computed or took in is now read by nobody.
+    # Last: the constants that were folded in.
     prune,
 )
 
@@ -54,21 +62,46 @@ def optimize(
     rewrite which broke the graph or changed an output by more than 1e-4 x max(1, max|y|).
     """
     names = [node_of(name) for name in [*artifact.input_names, *artifact.output_names]]
-    # What nobody reads in a frozen graph is there on purpose: an output, or the Saver of a kept variable.
-    read = {node_of(name) for node in artifact.graph_def.node for name in node.input}
-    keep = frozenset([*names, *(node.name for node in artifact.graph_def.node if node.name not in read)])
+    keep = frozenset([*names, *_saver_ends(artifact.graph_def)])
     wanted = None if probe is None else _outputs(artifact.graph_def, artifact.output_names, probe, runner)
     graph_def, reports = artifact.graph_def, []
     for rewrite in REWRITES:
         before, name = len(graph_def.node), rewrite.__name__
-        done = rewrite(graph_def, keep)
-        graph_def = done.graph_def
-        _check(graph_def, keep, name)
         difference = None
-        if wanted is not None and probe is not None:
-            difference = _compare(_outputs(graph_def, artifact.output_names, probe, runner), wanted, name)
+        with _naming(name):
+            done = rewrite(graph_def, keep)
+            graph_def = done.graph_def
+            _check(graph_def, keep, name)
+            if wanted is None or probe is None:
+                imported(graph_def)
+            else:
+                difference = _compare(_outputs(graph_def, artifact.output_names, probe, runner), wanted, name)
         reports.append(RewriteReport(name, before, len(graph_def.node), difference, done.notes))
     return replace(artifact, graph_def=graph_def), reports
+
+
+@contextmanager
+def _naming(rewrite: str) -> Iterator[None]:
+    """What TensorFlow says of a graph, with the rewrite that made it."""
+    try:
+        yield
+    except (ValueError, tf.errors.OpError) as error:
+        raise StageError(
+            f"the rewrite {rewrite} failed, or made a graph that TensorFlow refuses",
+            expected="a graph that can be imported and run",
+            found=str(error).splitlines()[0],
+            remedy="please report the model",
+        ) from error
+
+
+def _saver_ends(graph_def: GraphDef) -> list[str]:
+    """The nodes that save and restore kept variables: nothing reads them, and whoever runs the graph needs them."""
+    nodes = by_name(graph_def)
+    if not any(node.op in SAVER for node in nodes.values()):
+        return []
+    read = {node_of(name) for node in graph_def.node for name in node.input}
+    ends = [name for name in nodes if name not in read]
+    return [end for end in ends if any(nodes[name].op in SAVER for name in reachable(nodes, [end]))]
 
 
 def _outputs(
@@ -96,15 +129,23 @@ def _check(graph_def: GraphDef, keep: frozenset[str], rewrite: str) -> None:
 def _compare(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], rewrite: str) -> float:
     worst = 0.0
     for a, b in zip(got, wanted, strict=True):
-        tolerance = TOLERANCE * max(1.0, float(np.abs(b).max(initial=0.0)))
-        difference = float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) if a.shape == b.shape else np.inf
-        # Written so that NaN fails too.
+        tolerance = TOLERANCE * max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0.0)))
+        difference = _difference(a, b)
         if not difference <= tolerance:
             raise NumericsError(
                 f"the rewrite {rewrite} changed the graph's output",
                 expected=f"a difference of at most {tolerance:.3g}",
-                found=f"{difference:.3g}",
+                found=f"{difference:.3g}" if a.shape == b.shape else f"shape {a.shape} instead of {b.shape}",
                 remedy="please report the model",
             )
         worst = max(worst, difference)
     return worst
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    """max|a - b|; NaN and infinity equal themselves alone."""
+    if a.shape != b.shape:
+        return np.inf
+    differs = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+    difference = np.abs(a[differs].astype(np.float64) - b[differs].astype(np.float64))
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))

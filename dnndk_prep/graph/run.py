@@ -12,6 +12,15 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from dnndk_prep.errors import StageError, nearest
 
 
+def imported(graph_def: GraphDef) -> tf.Graph:
+    """`graph_def` as a tf.Graph, and itself unchanged. Raises ValueError with TensorFlow's words if it is no graph."""
+    graph = tf.Graph()
+    with graph.as_default():
+        # A copy: TensorFlow writes today's default attributes into what it imports, and old readers refuse them.
+        tf.graph_util.import_graph_def(GraphDef.FromString(graph_def.SerializeToString()), name="")
+    return graph
+
+
 class GraphRunner:
     """A session over one GraphDef; `run(feeds)` gives the outputs in the order of `outputs`.
 
@@ -19,9 +28,7 @@ class GraphRunner:
     """
 
     def __init__(self, graph_def: GraphDef, outputs: Sequence[str]) -> None:
-        self._graph = tf.Graph()
-        with self._graph.as_default():
-            tf.graph_util.import_graph_def(graph_def, name="")
+        self._graph = imported(graph_def)
         self._outputs = [self._tensor(name) for name in outputs]
         self._session = tf.compat.v1.Session(graph=self._graph)
 

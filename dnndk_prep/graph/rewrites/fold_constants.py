@@ -14,8 +14,8 @@ from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.rewrites import Rewritten
 from dnndk_prep.graph.topology import by_name, in_order, node_of, reachable
 
-# A node of a loop has a value for each turn, even where its inputs are constants.
-FLOW = ("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "Placeholder", "NoOp", "Assert")
+# A node of a loop has a value for each turn, even where its inputs are constants; a PlaceholderWithDefault may be fed.
+FLOW = ("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "PlaceholderWithDefault", "NoOp", "Assert")
 # Fill and Tile make much out of little; a graph should not grow by more than this.
 MAX_GROWTH = 2**20
 

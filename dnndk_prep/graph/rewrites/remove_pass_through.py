@@ -12,30 +12,43 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.names import rename
 from dnndk_prep.graph.rewrites import Rewritten
 from dnndk_prep.graph.topology import by_name, node_of
 
-PASS_THROUGH = ("Identity", "CheckNumerics", "StopGradient", "PreventGradient", "Snapshot", "PlaceholderWithDefault")
+PASS_THROUGH = (
+    "Identity",
+    # Output i is input i: what a custom gradient (swish) leaves in the graph.
+    "IdentityN",
+    "CheckNumerics",
+    "StopGradient",
+    "PreventGradient",
+    "Snapshot",
+    "PlaceholderWithDefault",
+)
 # Here an Identity marks a branch or holds an order, and a control input decides when a node runs.
-ORDERED = ("Switch", "Merge", "Enter", "VarHandleOp", "VariableV2", "Variable")
+ORDERED = ("Switch", "Merge", "Enter", *VARIABLES)
 
 
 def remove_pass_through(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
     """The graph without pass-through nodes, and without control inputs where nothing depends on order."""
     result = GraphDef()
     result.CopyFrom(graph_def)
+    for node in result.node:
+        # Colocation: TensorFlow refuses a node that is bound to one that is gone.
+        node.attr.pop("_class", None)
     ordered = any(node.op in ORDERED for node in result.node)
     if not ordered:
         for node in result.node:
             _set_inputs(node, (name for name in node.input if not name.startswith("^")))
-    result, keep_free = _outputs_from_identities(result, keep)
+    result = _outputs_from_identities(result, keep)
     nodes = by_name(result)
     controls = {name[1:] for node in result.node for name in node.input if name.startswith("^")}
     gone = {
-        node.name: node.input[0]
+        node.name: list(node.input)
         for node in result.node
-        if node.op in PASS_THROUGH and node.name not in keep_free and not _is_bound(node, nodes, controls)
+        if node.op in PASS_THROUGH and node.name not in keep and not _is_bound(node, nodes, controls)
     }
     for node in result.node:
         _set_inputs(node, (_source(name, gone) for name in node.input))
@@ -45,13 +58,15 @@ def remove_pass_through(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
     return Rewritten(result)
 
 
-def _outputs_from_identities(graph_def: GraphDef, keep: frozenset[str]) -> tuple[GraphDef, frozenset[str]]:
+def _outputs_from_identities(graph_def: GraphDef, keep: frozenset[str]) -> GraphDef:
     """An output that is a pass-through gives its name to the node it passes on, unless that one has to keep its own."""
     nodes = by_name(graph_def)
+    read = {name for node in graph_def.node for name in node.input}
     taken: dict[str, str] = {}
     for name in sorted(keep):
         node = nodes[name]
-        if node.op not in PASS_THROUGH or len(node.input) != 1:
+        further = any(f"{name}:{i}" in read for i in range(1, len(node.input)))
+        if node.op not in PASS_THROUGH or further or any(source.startswith("^") for source in node.input):
             continue
         source = node.input[0]
         while nodes[node_of(source)].op in PASS_THROUGH and node_of(source) not in keep and ":" not in source:
@@ -60,9 +75,9 @@ def _outputs_from_identities(graph_def: GraphDef, keep: frozenset[str]) -> tuple
         if producer.op == "Const" or ":" in source or producer.name in keep or producer.name in taken:
             continue
         taken[producer.name] = name
-    freed = {old: f"{new}/passed_on" for old, new in zip(taken.values(), taken.values(), strict=True)}
+    freed = {name: f"{name}/passed_on" for name in taken.values()}
     # First the Identity gives its name up, then the producer takes it.
-    return rename(rename(graph_def, freed), taken), keep
+    return rename(rename(graph_def, freed), taken)
 
 
 def _is_bound(node: NodeDef, nodes: dict[str, NodeDef], controls: set[str]) -> bool:
@@ -71,12 +86,14 @@ def _is_bound(node: NodeDef, nodes: dict[str, NodeDef], controls: set[str]) -> b
         return True  # The file name of a Saver, with which kept variables are loaded.
     if node.name in controls or any(name.startswith("^") for name in node.input):
         return True
-    return nodes[node_of(node.input[0])].op in ("Switch", "Enter", "VarHandleOp")
+    # A reader of a variable reads its value of the moment; that of a Switch stands for one branch.
+    return any(nodes[node_of(name)].op in (*VARIABLES, "Switch", "Enter") for name in node.input)
 
 
-def _source(reference: str, gone: dict[str, str]) -> str:
+def _source(reference: str, gone: dict[str, list[str]]) -> str:
     while not reference.startswith("^") and node_of(reference) in gone:
-        reference = gone[node_of(reference)]
+        _, _, port = reference.partition(":")
+        reference = gone[node_of(reference)][int(port or 0)]
     return reference
 
 

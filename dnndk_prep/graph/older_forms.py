@@ -25,6 +25,7 @@ class Forms:
             "FusedBatchNormV2": self._batch_norm,
             "LeakyRelu": self._leaky_relu,
             "AddV2": self._add,
+            "BatchMatMulV2": self._batch_matmul,
             "Conv2D": self._padded,
             "DepthwiseConv2dNative": self._padded,
             "ResizeNearestNeighbor": self._resize_nearest,
@@ -75,6 +76,16 @@ class Forms:
 
     def _add(self, node: NodeDef) -> list[NodeDef]:
         return [self._node("Add", node.name, list(node.input), node)]
+
+    def _batch_matmul(self, node: NodeDef) -> list[NodeDef] | None:
+        """BatchMatMul, which does not broadcast: equal where both have the same leading sizes."""
+        x, y = (self._shape(name) for name in node.input)
+        if x.rank is None or x.rank != y.rank or not x[:-2].is_compatible_with(y[:-2]):
+            return None
+        new = self._node("BatchMatMul", node.name, list(node.input), node)
+        for name in ("adj_x", "adj_y"):
+            new.attr[name].b = flag(node, name)
+        return [new]
 
     def _softmax(self, node: NodeDef) -> list[NodeDef] | None:
         """Softmax over the rows of a matrix, and back to the shape there was."""

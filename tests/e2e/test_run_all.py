@@ -52,13 +52,12 @@ esac
 PIPELINE = """
 import json, os, sys, time
 words = sys.argv[1:]
-print("PIPELINE " + json.dumps({"words": words, "cwd": os.getcwd()}), flush=True)
-if "--sleep" in words:
-    try:
-        time.sleep(30)
-    except KeyboardInterrupt:
-        print("go on with: ...")
-        sys.exit(130)
+try:
+    print("PIPELINE " + json.dumps({"words": words, "cwd": os.getcwd()}), flush=True)
+    time.sleep(30 if "--sleep" in words else 0)
+except KeyboardInterrupt:
+    print("go on with: ...")
+    sys.exit(130)
 sys.exit(int(words[-1]) if words[-1].isdigit() else 0)
 """
 

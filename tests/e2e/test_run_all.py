@@ -433,6 +433,23 @@ def test_sourcing_changes_nothing_in_the_caller(with_python: Checkout, calling: 
     assert after.read_text() == before.read_text()
 
 
+@pytest.mark.parametrize("errexit", ["set -e", "set +e"])
+def test_what_the_caller_exports_for_shells_stays_out(with_python: Checkout, errexit: str) -> None:
+    (with_python.bin.parent / "bash_env").write_text("echo NEVER READ; exit 66\n")
+    script = f"""
+        builtin cd "$HOME/"*check*out*
+        mkdir() {{ echo NEVER CALLED; exit 67; }}; sed() {{ mkdir; }}; export -f mkdir sed
+        export BASH_ENV="$HOME/bash_env"
+        {errexit}
+        set -C; export SHELLOPTS
+        source run_all.sh 3
+        echo "status $?"
+    """
+    done = with_python.shell("bash", script)
+    assert "NEVER" not in done.stdout + done.stderr
+    assert "status 3" in done.stdout
+
+
 def test_guarded_and_nested_sources_under_errexit(with_python: Checkout, shell: str) -> None:
     script = """
         set -eu

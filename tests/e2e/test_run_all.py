@@ -21,7 +21,7 @@ TOOLS = ("bash", "zsh", "dirname", "readlink", "sed", "rm", "mkdir", "cp", "cat"
 NAME = f"python3.{sys.version_info.minor}"
 
 # Logs its words; makes environments and installs without doing so; runs everything else with the real Python.
-PYTHON = f"""#!/usr/bin/env bash
+PYTHON = f"""#!{shutil.which("bash")} -p
 printf '%s\\n' "python $*" >> "$LOG"
 case "$*" in
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;

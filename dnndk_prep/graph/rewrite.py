@@ -43,7 +43,7 @@ Runner = Callable[[GraphDef, Sequence[str]], GraphRunner]
 
 @dataclass(frozen=True)
 class RewriteReport:
-    """What one rewrite did: nodes before and after, the largest difference it made, what it left and why."""
+    """What one rewrite did: nodes before and after, difference from the first graph, what it left and why."""
 
     name: str
     before: int
@@ -64,18 +64,19 @@ def optimize(
     names = [node_of(name) for name in [*artifact.input_names, *artifact.output_names]]
     keep = frozenset([*names, *_saver_ends(artifact.graph_def)])
     wanted = None if probe is None else _outputs(artifact.graph_def, artifact.output_names, probe, runner)
+    difference = None if wanted is None else 0.0
     graph_def, reports = artifact.graph_def, []
     for rewrite in REWRITES:
         before, name = len(graph_def.node), rewrite.__name__
-        difference = None
         with _naming(name):
             done = rewrite(graph_def, keep)
+            is_new = done.graph_def is not graph_def
             graph_def = done.graph_def
             _check(graph_def, keep, name)
-            if wanted is None or probe is None:
-                imported(graph_def)
-            else:
+            if is_new and wanted is not None and probe is not None:
                 difference = _compare(_outputs(graph_def, artifact.output_names, probe, runner), wanted, name)
+            elif is_new:
+                imported(graph_def)
         reports.append(RewriteReport(name, before, len(graph_def.node), difference, done.notes))
     return replace(artifact, graph_def=graph_def), reports
 

@@ -30,7 +30,10 @@ class GraphRunner:
     def __init__(self, graph_def: GraphDef, outputs: Sequence[str]) -> None:
         self._graph = imported(graph_def)
         self._outputs = [self._tensor(name) for name in outputs]
-        self._session = tf.compat.v1.Session(graph=self._graph)
+        # The graph as it stands: TensorFlow's own optimizer would fold it too, and takes most of the first run.
+        options = tf.compat.v1.ConfigProto()
+        options.graph_options.rewrite_options.disable_meta_optimizer = True
+        self._session = tf.compat.v1.Session(graph=self._graph, config=options)
 
     def _tensor(self, name: str) -> tf.Tensor:
         try:

@@ -35,6 +35,8 @@ def fold_constants(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
         | {f"{name}:0" for name in keep if name in fixed and nodes[name].op != "Const"}
     )
     constants = _computed(graph_def, nodes, wanted)
+    if not constants:
+        return Rewritten(graph_def)
     result = GraphDef(versions=graph_def.versions, library=graph_def.library)
     whole = {node_of(name) for name in constants if name.endswith(":0")}
     for node in graph_def.node:

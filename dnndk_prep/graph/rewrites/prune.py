@@ -15,8 +15,11 @@ def prune(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
     """The nodes that `keep` needs, each after what it reads, and the library functions that they call."""
     needed = reachable(by_name(graph_def), keep)
     nodes = in_order([node for node in graph_def.node if node.name in needed])
+    functions = set(library_of(graph_def, nodes))
+    same_nodes = [node.name for node in nodes] == [node.name for node in graph_def.node]
+    if same_nodes and len(functions) == len(graph_def.library.function):
+        return Rewritten(graph_def)
     result = GraphDef(versions=graph_def.versions)
     result.node.extend(nodes)
-    functions = set(library_of(graph_def, nodes))
     result.library.function.extend(f for f in graph_def.library.function if f.signature.name in functions)
     return Rewritten(result)

@@ -82,8 +82,11 @@ class View:
         return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
 
     def layer(self, node: NodeDef) -> Layer | None:
-        """`node` as a layer; None if it is no convolution or dense node, or its kernel is not constant."""
+        """`node` as a layer; None if it is neither convolution nor dense, or its kernel no constant of float32 or 64."""
         if node.op not in LAYERS or (kernel := self.constant(node.input[KERNEL])) is None:
+            return None
+        # Half precision would round the scaled kernel by more than the tolerance.
+        if kernel.dtype not in (np.float32, np.float64):
             return None
         return Layer(node, kernel, text(node, "data_format", "NDHWC" if node.op == "Conv3D" else "NHWC"))
 

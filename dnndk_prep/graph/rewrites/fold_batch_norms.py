@@ -11,6 +11,7 @@ Python loop and takes minutes.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +53,7 @@ class _Folder:
         self.graph_def.CopyFrom(graph_def)
         self.view = View(self.graph_def)
         self.gone: set[str] = set()
+        self.named: set[str] = set()
         self.renamed: dict[str, str] = {}
         self.made: dict[str, list[NodeDef]] = {}
 
@@ -70,8 +72,9 @@ class _Folder:
                 result.node.append(node)
         for node in result.node:
             for i, name in enumerate(node.input):
-                if name in self.renamed:
-                    node.input[i] = self.renamed[name]
+                if (new := self.renamed.get(node_of(name))) is not None:
+                    # In a graph with loops, nodes may wait for a batch norm, too.
+                    node.input[i] = f"^{new}" if name.startswith("^") else new
         return result
 
     def _chain(self, layer: Layer) -> Chain:
@@ -115,7 +118,10 @@ class _Folder:
         """One BiasAdd in the place of the chain; it keeps an output's name, else it is called after the layer."""
         conv, last = chain.layer.node, chain.nodes[-1]
         self.gone.update(node.name for node in chain.nodes)
-        name = last.name if last.name in self.keep else self._free(f"{_scope(conv.name)}/BiasAdd")
+        name = (
+            last.name if last.name in self.keep else self._free(f"{_scope(conv.name)}/BiasAdd", self.gone - self.named)
+        )
+        self.named.add(name)
         bias = constant(self._free(f"{_scope(conv.name)}/bias"), chain.affine.offset.astype(chain.layer.kernel.dtype))
         add = NodeDef(name=name, op="BiasAdd", input=[chain.source, bias.name], device=conv.device)
         add.attr["T"].CopyFrom(conv.attr["T"])
@@ -126,10 +132,10 @@ class _Folder:
         if name != last.name:
             self.renamed[last.name] = name
 
-    def _free(self, name: str) -> str:
-        """`name`, or with a number behind it where a node that stays has it."""
+    def _free(self, name: str, given_up: Set[str] = frozenset()) -> str:
+        """`name`, or with a number behind it where a node has it that did not give it up."""
         candidate, number = name, 0
-        while candidate in self.view.nodes and candidate not in self.gone:
+        while candidate in self.view.nodes and candidate not in given_up:
             number += 1
             candidate = f"{name}_{number}"
         return candidate

@@ -5,6 +5,7 @@ Given:  Const -> Rsqrt -> Mul <- Const; Mul -> b        Result: Const (named as 
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
@@ -20,70 +21,100 @@ FLOW = ("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "Placeh
 MAX_GROWTH = 2**20
 
 
+# What a session cannot hand out, or what is not worth a constant.
+UNFIT = (tf.string, tf.resource, tf.variant)
+
+
 def fold_constants(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
-    """The graph with a constant in the place of each node that depends on constants alone."""
+    """The graph with a constant in the place of each node that depends on constants alone.
+
+    A further output of a node (Split, Unpack) becomes a constant beside it; what was only read on the way goes.
+    """
     nodes = by_name(graph_def)
-    fixed = _fixed(graph_def)
-    wanted = sorted(
-        {
-            name if ":" in name else f"{name}:0"
-            for node in graph_def.node
-            if node.name not in fixed
-            for name in node.input
-            if node_of(name) in fixed and nodes[node_of(name)].op != "Const" and not name.startswith("^")
-        }
-        | {f"{name}:0" for name in keep if name in fixed and nodes[name].op != "Const"}
-    )
-    constants = _computed(graph_def, nodes, wanted)
-    if not constants:
-        return Rewritten(graph_def)
+    left: set[str] = set()
+    while True:
+        fixed = _fixed(graph_def, left)
+        values, refused = _computed(graph_def, nodes, _wanted(graph_def, nodes, fixed, keep))
+        if not refused:
+            break
+        # What stays a node reads other nodes as they are: which ones are computed has to be found anew.
+        left |= refused
+    taken = set(nodes)
+    constants = {tensor: constant(_name(tensor, taken), value) for tensor, value in values.items()}
+    made: dict[str, list[NodeDef]] = {}
+    for tensor, value in constants.items():
+        made.setdefault(node_of(tensor), []).append(value)
     result = GraphDef(versions=graph_def.versions, library=graph_def.library)
-    whole = {node_of(name) for name in constants if name.endswith(":0")}
     for node in graph_def.node:
-        if node.name in whole:
-            result.node.append(constants[f"{node.name}:0"])
-        else:
-            result.node.append(node)
-    # Further outputs of one node (Split, Unpack) become constants beside it.
-    result.node.extend(value for name, value in constants.items() if not name.endswith(":0"))
-    for node in result.node:
-        for i, name in enumerate(node.input):
-            if name in constants and not name.endswith(":0"):
-                node.input[i] = constants[name].name
+        if node.op != "Const" and node.name in fixed:
+            result.node.extend(made.get(node.name, ()))
+            continue
+        new = result.node.add()
+        new.CopyFrom(node)
+        for i, name in enumerate(new.input):
+            if (known := constants.get(_tensor(name))) is not None:
+                new.input[i] = known.name
     return Rewritten(result)
 
 
-def _fixed(graph_def: GraphDef) -> set[str]:
-    """The nodes whose value follows from constants."""
+def _fixed(graph_def: GraphDef, left: set[str]) -> set[str]:
+    """The nodes whose value follows from constants; those in `left` do not count."""
+    # What others wait for must stay a node, and a constant that waits stands in a branch or a loop.
+    stay = left | {name[1:] for node in graph_def.node for name in node.input if name.startswith("^")}
     fixed: set[str] = set()
     for node in in_order(list(graph_def.node)):
-        definition = op_def_registry.get(node.op)
-        stateful = definition is None or definition.is_stateful or node.op in FLOW
-        if node.op == "Const" or (
-            not stateful and node.input and all(name in fixed for name in map(_plain, node.input))
-        ):
+        if node.op == "Const":
+            is_fixed = not node.input
+        else:
+            definition = op_def_registry.get(node.op)
+            stateful = definition is None or definition.is_stateful or node.op in FLOW
+            # A control input, with its ^, is no name of a fixed node.
+            reads_fixed = bool(node.input) and all(name.split(":")[0] in fixed for name in node.input)
+            is_fixed = reads_fixed and not stateful and node.name not in stay
+        if is_fixed:
             fixed.add(node.name)
     return fixed
 
 
-def _plain(reference: str) -> str:
-    # A control input is no name of a fixed node: it says when, not what.
-    return reference if reference.startswith("^") else node_of(reference)
+def _wanted(graph_def: GraphDef, nodes: dict[str, NodeDef], fixed: set[str], keep: frozenset[str]) -> list[str]:
+    """The tensors of fixed nodes that the others read, and those that must stay under their names."""
+    read = {_tensor(name) for node in graph_def.node if node.name not in fixed for name in node.input}
+    ends = read | {f"{name}:0" for name in keep}
+    return sorted(name for name in ends if name.split(":")[0] in fixed and nodes[node_of(name)].op != "Const")
 
 
-def _computed(graph_def: GraphDef, nodes: dict[str, NodeDef], wanted: list[str]) -> dict[str, NodeDef]:
+def _tensor(reference: str) -> str:
+    return reference if ":" in reference or reference.startswith("^") else f"{reference}:0"
+
+
+def _name(tensor: str, taken: set[str]) -> str:
+    """The node's own name for its first output, a free one beside it for the others."""
+    node, _, port = tensor.partition(":")
+    if port == "0":
+        return node
+    name, number = f"{node}/output_{port}", 0
+    while name in taken:
+        number += 1
+        name = f"{node}/output_{port}_{number}"
+    taken.add(name)
+    return name
+
+
+def _computed(
+    graph_def: GraphDef, nodes: dict[str, NodeDef], wanted: list[str]
+) -> tuple[dict[str, np.ndarray], set[str]]:
+    """The value of each tensor in `wanted`, and the nodes of those that are too large or cannot be written."""
     if not wanted:
-        return {}
-    part = GraphDef(versions=graph_def.versions)
+        return {}, set()
+    part = GraphDef(versions=graph_def.versions, library=graph_def.library)
     needed = reachable(nodes, wanted)
     part.node.extend(node for node in graph_def.node if node.name in needed)
-    size = sum(node.ByteSize() for node in part.node)
+    size = part.ByteSize()
     with tf.Graph().as_default() as graph:
         tf.graph_util.import_graph_def(part, name="")
+        refused = {node_of(name) for name in wanted if graph.get_tensor_by_name(name).dtype in UNFIT}
+        if refused:
+            return {}, refused
         with tf.compat.v1.Session(graph=graph) as session:
-            values = session.run(wanted)
-    return {
-        name: constant(node_of(name) if name.endswith(":0") else name.replace(":", "/output_"), value)
-        for name, value in zip(wanted, values, strict=True)
-        if value.nbytes <= size + MAX_GROWTH
-    }
+            values = dict(zip(wanted, session.run(wanted), strict=True))
+    return values, {node_of(name) for name, value in values.items() if value.nbytes > size + MAX_GROWTH}

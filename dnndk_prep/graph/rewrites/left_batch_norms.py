@@ -61,7 +61,7 @@ def _reason(view: View, node: NodeDef, keep: frozenset[str]) -> str:
         return f"it follows {before.name} ({before.op}), and only a convolution or a dense layer can take it in"
     layer = view.layer(before)
     if layer is None:
-        return f"the kernel of {before.name} is not constant"
+        return f"the kernel of {before.name} is not constant, or of half precision"
     if node.op in BATCH_NORMS and isinstance(own := view.batch_norm(node, layer), str):
         return own
     if layer.data_format not in CHANNELS_LAST:

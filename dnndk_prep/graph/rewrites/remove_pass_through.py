@@ -66,13 +66,20 @@ def _outputs_from_identities(graph_def: GraphDef, keep: frozenset[str]) -> Graph
     for name in sorted(keep):
         node = nodes[name]
         further = any(f"{name}:{i}" in read for i in range(1, len(node.input)))
-        if node.op not in PASS_THROUGH or further or any(source.startswith("^") for source in node.input):
+        # Somebody may feed a PlaceholderWithDefault: what would be its default must not take its place.
+        if (
+            node.op not in PASS_THROUGH
+            or node.op == "PlaceholderWithDefault"
+            or further
+            or any(source.startswith("^") for source in node.input)
+        ):
             continue
         source = node.input[0]
         while nodes[node_of(source)].op in PASS_THROUGH and node_of(source) not in keep and ":" not in source:
             source = nodes[source].input[0]
         producer = nodes[node_of(source)]
-        if producer.op == "Const" or ":" in source or producer.name in keep or producer.name in taken:
+        # A variable's name is its key in the checkpoint.
+        if producer.op in ("Const", *VARIABLES) or ":" in source or producer.name in keep or producer.name in taken:
             continue
         taken[producer.name] = name
     freed = {name: f"{name}/passed_on" for name in taken.values()}

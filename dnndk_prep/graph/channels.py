@@ -82,7 +82,7 @@ class View:
         return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
 
     def layer(self, node: NodeDef) -> Layer | None:
-        """`node` as a layer; None if it is neither convolution nor dense, or its kernel no constant of float32 or 64."""
+        """`node` as a layer; None if it is neither convolution nor dense, or its kernel no float constant."""
         if node.op not in LAYERS or (kernel := self.constant(node.input[KERNEL])) is None:
             return None
         # Half precision would round the scaled kernel by more than the tolerance.

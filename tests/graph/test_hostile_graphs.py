@@ -1,4 +1,4 @@
-"""All rewrites on graphs that are legal and unusual: structure, and numbers after each rewrite, as `optimize` checks."""
+"""All rewrites on graphs that are legal and unusual: structure and, after each rewrite, numbers."""
 
 from __future__ import annotations
 

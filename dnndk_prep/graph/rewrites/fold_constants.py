@@ -39,6 +39,8 @@ def fold_constants(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
             break
         # What stays a node reads other nodes as they are: which ones are computed has to be found anew.
         left |= refused
+    if not values:
+        return Rewritten(graph_def)
     taken = set(nodes)
     constants = {tensor: constant(_name(tensor, taken), value) for tensor, value in values.items()}
     made: dict[str, list[NodeDef]] = {}

@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+# 1.15 warns about every name outside compat.v1; 1.9 has no compat.v1.
+v1 = getattr(tf.compat, "v1", tf)
+
 STAGES = ("freeze_graph", "optimize_for_inference")
 TOLERANCE = 1e-5
 
@@ -25,14 +28,14 @@ def compute(folder, feeds):
     Exits with 3 where the graph cannot run alone.
     """
     (path,) = folder.glob("*.pb")
-    graph_def = tf.GraphDef()
+    graph_def = v1.GraphDef()
     graph_def.ParseFromString(path.read_bytes())
     print(f"{folder.name}/{path.name}: {len(graph_def.node)} nodes")
     if any(node.op in ("VarHandleOp", "VariableV2") for node in graph_def.node):
         refuse("it holds variables (freeze_graph.keep_vars), which its checkpoint would have to fill")
     names = [spec["name"] + ":0" for spec in json.loads((folder / "graph.json").read_text())["outputs"]]
     graph = tf.Graph()
-    with graph.as_default(), tf.Session() as session:
+    with graph.as_default(), v1.Session() as session:
         try:
             tf.import_graph_def(graph_def, name="")
         except ValueError as error:

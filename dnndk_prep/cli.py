@@ -15,7 +15,7 @@ from types import FrameType
 from dnndk_prep import __version__
 from dnndk_prep.config import Config
 from dnndk_prep.config_file import load_config
-from dnndk_prep.errors import DnndkPrepError
+from dnndk_prep.errors import DnndkPrepError, UsageError
 from dnndk_prep.pipeline import NAMES, Pipeline, Selection
 
 INTERRUPTED = 130
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
             done += 1
             say(f"{step.stage.name}: done in {seconds:.1f} s" if step.runs else f"{step.stage.name}: {step.why}")
     except BaseException as error:
-        if done < len(stages):
+        # What is wrong with the command or the workspace is not mended by the same command.
+        if done < len(stages) and not isinstance(error, UsageError):
             word = "interrupted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
             print(f"{stages[done]} {word}; go on with:\n  {_resume(args, stages[done])}", file=sys.stderr)
         raise

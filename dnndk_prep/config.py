@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -89,13 +89,20 @@ class PreprocessSection(Section):
     std: Triple | tuple[Number] | None = None
     mode: Literal["caffe", "tf", "torch"] | None = None
 
+    @field_validator("std", "scale")
+    @classmethod
+    def _not_zero(cls, value: Any, info: ValidationInfo) -> Any:
+        if value == 0 or (isinstance(value, tuple) and 0 in value):
+            raise ValueError(f"preprocess.{info.field_name} must not be 0")
+        return value
+
     @model_validator(mode="after")
     def _mode_stands_alone(self) -> PreprocessSection:
         clash = [key for key in ("channels", "scale", "mean", "std") if self.mode and getattr(self, key) is not None]
         if clash:
             raise ValueError(f"preprocess.mode sets {', '.join(clash)} itself; leave out one or the other")
-        if self.std is not None and not all(value > 0 and math.isfinite(value) for value in self.std):
-            raise ValueError("preprocess.std must be above 0")
+        if self.resize and self.crop and any(c > r for c, r in zip(self.crop, self.resize, strict=True)):
+            raise ValueError(f"preprocess.crop is larger than preprocess.resize {list(self.resize)}")
         width = 1 if self.channels == "gray" else 3
         for key in ("mean", "std"):
             value = getattr(self, key)
@@ -154,7 +161,7 @@ class TargetSection(Section):
             if self.toolchain is not None:
                 board.toolchain(self.toolchain)
         except DnndkPrepError as error:
-            raise ValueError("; ".join(line.strip() for line in str(error).splitlines())) from error
+            raise ValueError(f"target: {error.problem}; known: {error.expected}; {error.remedy}") from error
         return self
 
 

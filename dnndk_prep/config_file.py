@@ -39,6 +39,8 @@ class Override:
             detail = problems[0].text if problems else "not one value"
             raise UsageError(f"--set {text}: {detail}", expected="a YAML value after =", remedy="put it in quotes")
         value = data["value"]
+        if value in (None, "") and _is_path(keys):
+            raise UsageError(f"--set {text} names no file", expected="a path after =", remedy="is a variable empty?")
         if _is_path(keys) and isinstance(value, str):
             # What is typed on the command line is relative to where it is typed.
             value = str(Path.cwd() / Path(value).expanduser())

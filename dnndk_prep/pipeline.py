@@ -88,6 +88,8 @@ class Selection:
                     found=name,
                     remedy=f"did you mean {near[0]!r}?" if near else "name one of the stages",
                 )
+        if self.only is not None and (self.first is not None or self.last is not None):
+            raise UsageError("--only stands alone", expected="--only STAGE, or --from and --to", remedy="leave one out")
         start = NAMES.index(self.only or self.first or NAMES[0])
         end = NAMES.index(self.only or self.last or NAMES[-1])
         if start > end:
@@ -189,10 +191,10 @@ class Pipeline:
             self.workspace.abandon(stage.name)
 
     def _step(self, stage: Stage) -> Step:
-        record = self.workspace.record(stage.name)
+        record, fingerprint = self.workspace.record(stage.name), self._fingerprint(stage)
         if record is None:
             return Step(stage, True, "it has not run yet")
-        changed = _difference(record.fingerprint, self._fingerprint(stage))
+        changed = _difference(record.fingerprint, fingerprint)
         if changed is None:
             changed = self.workspace.damaged(stage.name, record)
         return Step(stage, changed is not None, changed or "nothing changed")

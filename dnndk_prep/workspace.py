@@ -82,7 +82,8 @@ class Workspace:
                 return f"{name} is gone"
             if present[name]["sha256"] != facts["sha256"]:
                 return f"{name} was changed since"
-        return None
+        added = [name for name in present if name not in record.artifacts]
+        return f"{added[0]} was added since" if added else None
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.errors import StageError
 from dnndk_prep.graph.artifact import TensorSpec
+from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.topology import by_name, node_of, reachable, require
 
 # TensorFlow's own rule for the name of an op (tensorflow/core/graph/validate.cc).
@@ -79,7 +80,7 @@ def op_names_text(graph_def: GraphDef, inputs: Sequence[Found], outputs: Sequenc
 def tensor_specs(graph_def: GraphDef, names: Sequence[str]) -> tuple[TensorSpec, ...]:
     """Shape and dtype of the first tensor of each node in `names`. Raises StageError for a name that is not there."""
     require(names, (node.name for node in graph_def.node), "node")
-    graph = _imported(graph_def)
+    graph = imported(graph_def)
     tensors = [graph.get_operation_by_name(name).outputs[0] for name in names]
     return tuple(
         TensorSpec(name, tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else (), tensor.dtype.name)
@@ -119,7 +120,7 @@ def _renamed(reference: str, new_names: Mapping[str, str]) -> str:
 
 
 def _shapes(graph_def: GraphDef) -> dict[str, str]:
-    operations = _imported(graph_def).get_operations()
+    operations = imported(graph_def).get_operations()
     shapes = {op.name: ", ".join(map(_shape, op.outputs)) or "nothing" for op in operations}
     for node in graph_def.node:
         if node.op == "VarHandleOp":
@@ -127,13 +128,6 @@ def _shapes(graph_def: GraphDef) -> dict[str, str]:
             held = tf.as_dtype(node.attr["dtype"].type).name
             shapes[node.name] = f"variable of {held} {_sizes(tf.TensorShape(node.attr['shape'].shape))}"
     return shapes
-
-
-def _imported(graph_def: GraphDef) -> tf.Graph:
-    graph = tf.Graph()
-    with graph.as_default():
-        tf.graph_util.import_graph_def(graph_def, name="")
-    return graph
 
 
 def _shape(tensor: tf.Tensor) -> str:

@@ -10,6 +10,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.graph.freeze import constant
+from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.topology import by_name, flag, node_of
 
 
@@ -48,6 +49,8 @@ class Forms:
     def _batch_norm(self, node: NodeDef) -> list[NodeDef] | None:
         """FusedBatchNorm: the same first result in float32; the others are for training alone."""
         float32 = tf.float32.as_datatype_enum
+        if "data_format" in node.attr and node.attr["data_format"].s not in (b"NHWC", b"NCHW"):
+            return None  # After a 3-D convolution: the older op knows images alone.
         if (
             flag(node, "is_training", default=True)
             or node.attr["T"].type != float32
@@ -152,9 +155,8 @@ class Forms:
 
     def _shape(self, reference: str) -> tf.TensorShape:
         if self._shapes is None:
-            with tf.Graph().as_default() as graph:
-                tf.graph_util.import_graph_def(self._graph_def, name="")
-            self._shapes = {t.name: t.shape for op in graph.get_operations() for t in op.outputs}
+            operations = imported(self._graph_def).get_operations()
+            self._shapes = {tensor.name: tensor.shape for op in operations for tensor in op.outputs}
         return self._shapes[reference if ":" in reference else f"{reference}:0"]
 
     def _node(self, op: str, name: str, inputs: list[str], like: NodeDef) -> NodeDef:

@@ -42,15 +42,21 @@ def write_checkpoint(prefix: Path, graph_def: GraphDef, variables: Mapping[str, 
     """Write `prefix`.index, .data-00000-of-00001 and .meta, and the file `checkpoint` beside them.
 
     `variables` is keyed by the variable's node. Returns the graph with its Saver, as the .meta holds it; TF1's
-    import_meta_graph and restore work with the files.
+    import_meta_graph and restore work with the files. Raises ModelFileError for a graph without variables.
     """
+    if not saved_variables(graph_def):
+        raise ModelFileError(
+            "the model has no weights, and TensorFlow 1 has no checkpoint without variables",
+            expected="a model with at least one layer that has weights",
+            found="none",
+            remedy="give the trained model, not its preprocessing alone",
+        )
     prefix.parent.mkdir(parents=True, exist_ok=True)
     graph = with_saver(graph_def)
     values = {variable.key: variables[variable.node] for variable in saved_variables(graph_def)}
     keys = sorted(values)
-    if keys:
-        tensors = [tf.constant(values[key]) for key in keys]
-        tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=tensors)
+    tensors = [tf.constant(values[key]) for key in keys]
+    tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=tensors)
     meta = MetaGraphDef(graph_def=graph, saver_def=saver_def(saver_prefix(graph.node) or ""))
     meta.meta_info_def.tensorflow_version = tf.__version__
     prefix.with_name(prefix.name + ".meta").write_bytes(meta.SerializeToString(deterministic=True))

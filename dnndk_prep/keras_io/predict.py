@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
@@ -27,6 +28,7 @@ class Predictor:
 
     def __init__(self, source: KerasSource) -> None:
         self._keras = import_keras(source.keras_version)
+        self._file = source.file
         config = {**_origin(source.config), **source.config} if source.is_keras3 else source.config
         try:
             self._model = self._keras.models.model_from_json(json.dumps(config))
@@ -55,7 +57,15 @@ class Predictor:
     def predict(self, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for `feeds`, both in the model's order."""
         inputs = feeds[0] if len(feeds) == 1 else list(feeds)
-        result = self._model.predict(inputs, batch_size=min(BATCH, len(feeds[0])), verbose=0)
+        try:
+            result = self._model.predict(inputs, batch_size=min(BATCH, len(feeds[0])), verbose=0)
+        except tf.errors.OpError as error:
+            raise ModelFileError(
+                f"Keras cannot run the model in {self._file} on this machine",
+                expected="layers that TensorFlow has a CPU kernel for; those of images take channels_last",
+                found=first_line(error),
+                remedy="build the model with data_format='channels_last', and save it again",
+            ) from error
         if isinstance(result, dict):
             result = [result[key] for key in sorted(result)]
         return list(result) if isinstance(result, list | tuple) else [result]

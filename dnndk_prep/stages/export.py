@@ -14,6 +14,7 @@ from dnndk_prep.dpu.targets import Toolchain
 from dnndk_prep.errors import NumericsError, StageError
 from dnndk_prep.export import bundle, dnndk, vitis_ai
 from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.stages._model import SOURCE_JSON
@@ -29,6 +30,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     target = ctx.cfg.target
     board = targets.board(target.board)
     graph = GraphArtifact.load(ctx.inputs["optimize_for_inference"])
+    _refuse_variables(graph)
     calib_dir = ctx.inputs["calib_input"]
     feeds = _first_batch(ctx, graph)
     batch_size = len(next(iter(feeds.values())))
@@ -67,6 +69,17 @@ def _net_name(ctx: StageContext) -> str:
     if not path.exists():
         return TRAINED_HERE
     return bundle.net_name(Path(json.loads(path.read_text(encoding="utf-8"))["files"][0]["name"]).stem)
+
+
+def _refuse_variables(graph: GraphArtifact) -> None:
+    kept = [node.name for node in graph.graph_def.node if node.op in VARIABLES]
+    if kept:
+        raise StageError(
+            "the vendor's quantizers take no graph with variables",
+            expected="freeze_graph.keep_vars: []",
+            found=", ".join(kept),
+            remedy="empty freeze_graph.keep_vars, or stop before with --to optimize_for_inference",
+        )
 
 
 def _first_batch(ctx: StageContext, graph: GraphArtifact) -> Mapping[str, np.ndarray]:

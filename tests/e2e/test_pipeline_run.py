@@ -121,6 +121,8 @@ def test_kept_variables_go_through_the_graph_stages(shipped: Path):
     pipeline(shipped, *words)
     assert facts(shipped, "freeze_graph")["kept_variables"] == ["conv1/kernel"]
     assert facts(shipped, "optimize_for_inference")["proof"]["probe"]["max_abs_diff"] <= 1e-5
+    done = pipeline(shipped, "--set", "freeze_graph.keep_vars=[conv1/kernel]", "--to", "export", code=4)
+    assert "take no graph with variables" in done.stderr
     done = pipeline(shipped, "--set", "freeze_graph.keep_vars=[conv1/kernal]", "--to", "freeze_graph", code=4)
     assert "conv1/kernel" in done.stderr
     pipeline(shipped)
@@ -210,6 +212,28 @@ def test_ctrl_c_in_any_stage_resumes_to_the_same_bytes(shipped: Path, tmp_path: 
         assert f"{stage} interrupted; go on with:" in err
     pipeline(shipped)
     assert artifacts(shipped) == before
+
+
+def test_models_that_cannot_go_on_are_one_clear_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    import keras
+
+    monkeypatch.chdir(tmp_path)
+    image = keras.Input((8, 8, 3), name="image")
+    keras.Model(image, keras.layers.AveragePooling2D(2)(image)).save("bare.h5")
+    planes = keras.Input((3, 8, 8), name="planes")
+    keras.Model(planes, keras.layers.Conv2D(4, 3, data_format="channels_first")(planes)).save("planes.h5")
+    volume = keras.Input((4, 8, 8, 3), name="volume")
+    x = keras.layers.BatchNormalization()(keras.layers.Conv3D(4, 3, padding="same")(volume))
+    keras.Model(volume, x).save("volume.h5")
+    (tmp_path / "pipeline.yaml").write_text("")
+    cases = [("bare.h5", 3, "no weights"), ("planes.h5", 3, "channels_last"), ("volume.h5", 4, "FusedBatchNormV3")]
+    for name, code, words in cases:
+        assert cli.main(["run", "--set", f"model.path={name}", "--to", "freeze_graph"]) == code
+        error = capsys.readouterr().err
+        assert words in error
+        assert "Traceback" not in error
 
 
 def test_bad_inputs_are_one_clear_message(

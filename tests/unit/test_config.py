@@ -84,8 +84,10 @@ def test_a_key_in_the_wrong_section_is_pointed_to_its_own(tmp_path: Path):
         ("model:\n  weights: b.h5\n", "model.architecture is missing"),
         ("dataset: {name: folder}\n", "needs dataset.path"),
         ("preprocess: {mode: tf, scale: 1.0}\n", "preprocess.mode sets scale itself"),
-        ("preprocess: {std: [0, 1, 1]}\n", "must be above 0"),
+        ("preprocess: {std: [0, 1, 1]}\n", "preprocess.std must not be 0"),
         ("preprocess: {scale: .nan}\n", "preprocess.scale"),
+        ("preprocess: {scale: 0}\n", "preprocess.scale must not be 0"),
+        ("preprocess: {resize: [8, 8], crop: [8, 9]}\n", "larger than preprocess.resize"),
         ("target: {board: zcu1O4}\n", "zcu104"),
         ("target: {board: zcu104, toolchain: vitis-ai-9}\n", "vitis-ai"),
         ("calibration: {count: 0}\n", "calibration.count"),
@@ -110,6 +112,7 @@ def test_set_goes_through_the_same_validation(tmp_path: Path):
     assert "--set target.bord=zcu102: unknown key 'target.bord'; did you mean 'target.board'?" in report
     assert "--set seed=no: seed: " in report
     assert "sets nothing" in mistakes(tmp_path, "", "target.board")
+    assert "names no file" in mistakes(tmp_path, "", "model.path=")
     assert "is a value and has no keys" in mistakes(tmp_path, "seed: 3", "seed.x=1")
 
 

@@ -105,6 +105,8 @@ def test_a_damaged_artifact_is_named_and_made_again(home: Home):
     (home.folder / "workspace" / "second" / "artifact").write_text("edited")
     assert home.plan()["second"] == "artifact was changed since"
     assert home.run() == ["second"]
+    (home.folder / "workspace" / "second" / "more").write_text("")
+    assert home.plan()["second"] == "more was added since"
     (home.folder / "workspace" / "second" / "artifact").unlink()
     assert home.plan()["second"] == "artifact is gone"
 
@@ -152,6 +154,8 @@ def test_selection(home: Home):
     assert home.run(first="second") == ["third"]
     with pytest.raises(UsageError, match="did you mean 'third'"):
         home.run(only="thrid")
+    with pytest.raises(UsageError, match="stands alone"):
+        home.run(only="third", last="third")
     with pytest.raises(UsageError, match="comes after"):
         home.run(first="third", last="first")
 

@@ -2,6 +2,8 @@
 
 python benchmarks/fold.py                     ResNet50; TensorFlow's takes more than a minute
 python benchmarks/fold.py --model small       MobileNetV2 with a quarter of the channels
+
+Measured figures are in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from dnndk_prep.graph.run import GraphRunner
 SIDE = 224
 MODELS: dict[str, Callable[..., tf_keras.Model]] = {
     "resnet50": tf_keras.applications.ResNet50,
+    "mobilenetv2": tf_keras.applications.MobileNetV2,
     "small": partial(tf_keras.applications.MobileNetV2, alpha=0.35),
 }
 NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")

@@ -25,4 +25,5 @@ def run(ctx: StageContext) -> dict[str, Any]:
     optimized.save(ctx.out, OPTIMIZED_GRAPH)
     facts = prove_artifact(ctx.cfg, optimized, reference)
     nodes = {"before": len(frozen.graph_def.node), "after": len(optimized.graph_def.node)}
+    facts["warnings"] += dict.fromkeys(note for report in reports for note in report.notes)
     return {**facts, "nodes": nodes, "rewrites": [asdict(report) for report in reports]}

@@ -18,8 +18,7 @@ from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import DnndkPrepError, UsageError
 from dnndk_prep.pipeline import NAMES, Pipeline, Selection
 
-INTERRUPTED = 130
-TERMINATED = 143
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """`run`: the stages that have to run, in their order."""
     pipeline, selection = Pipeline(_config(args)), _selection(args)
     stages = [stage.name for stage in selection.stages()]
-    signal.signal(signal.SIGTERM, _terminate)
+    _stop_on_signals()
     done = 0
     try:
         for step, seconds in pipeline.run(selection, say):
@@ -115,8 +114,19 @@ def _resume(args: argparse.Namespace, stage: str) -> str:
     return shlex.join(words)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
+def _stop_on_signals() -> None:
+    """SIGTERM and Ctrl-C unwind the run, so that nothing half-written stays.
+
+    Ctrl-C not as KeyboardInterrupt: when that passes through an exec() of a string (every dataclass and namedtuple
+    has one), CPython kills itself with SIGINT at its end, whatever exit code was given.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
 
 
 def _parser() -> argparse.ArgumentParser:

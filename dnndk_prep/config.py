@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,10 +11,10 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
-    field_validator,
     model_validator,
 )
 
+from dnndk_prep.data.preprocess import Preprocess
 from dnndk_prep.dpu import targets
 from dnndk_prep.errors import DnndkPrepError
 
@@ -30,7 +30,7 @@ Reader = Literal["1.9", "1.12", "1.15"]
 # Strict: YAML's `yes` is a truth value and must not become the number 1.
 Count = Annotated[int, Field(strict=True, gt=0)]
 Number = Annotated[float, Field(strict=True)]
-Triple = tuple[Number, Number, Number]
+Numbers = Annotated[tuple[Number, ...], Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -85,30 +85,33 @@ class PreprocessSection(Section):
     crop: tuple[Count, Count] | None = None
     channels: Literal["rgb", "bgr", "gray"] | None = None
     scale: Number | None = None
-    mean: Triple | tuple[Number] | None = None
-    std: Triple | tuple[Number] | None = None
+    mean: Numbers | None = None
+    std: Numbers | None = None
     mode: Literal["caffe", "tf", "torch"] | None = None
-
-    @field_validator("std", "scale")
-    @classmethod
-    def _not_zero(cls, value: Any, info: ValidationInfo) -> Any:
-        if value == 0 or (isinstance(value, tuple) and 0 in value):
-            raise ValueError(f"preprocess.{info.field_name} must not be 0")
-        return value
 
     @model_validator(mode="after")
     def _mode_stands_alone(self) -> PreprocessSection:
         clash = [key for key in ("channels", "scale", "mean", "std") if self.mode and getattr(self, key) is not None]
         if clash:
             raise ValueError(f"preprocess.mode sets {', '.join(clash)} itself; leave out one or the other")
-        if self.resize and self.crop and any(c > r for c, r in zip(self.crop, self.resize, strict=True)):
-            raise ValueError(f"preprocess.crop is larger than preprocess.resize {list(self.resize)}")
-        width = 1 if self.channels == "gray" else 3
-        for key in ("mean", "std"):
-            value = getattr(self, key)
-            if value is not None and len(value) not in (1, width):
-                raise ValueError(f"preprocess.{key} needs 1 or {width} numbers with channels: {self.channels or 'rgb'}")
+        try:
+            self.value()
+        except DnndkPrepError as error:
+            raise ValueError(f"{error.problem}: expected {error.expected}, found {error.found}") from error
         return self
+
+    def value(self) -> Preprocess:
+        """The one preprocessing that every stage uses. Raises UsageError for numbers that cannot work."""
+        if self.mode is not None:
+            return Preprocess.from_mode(self.mode, resize=self.resize, crop=self.crop)
+        return Preprocess(
+            resize=self.resize,
+            crop=self.crop,
+            channels=self.channels or "rgb",
+            scale=1.0 if self.scale is None else self.scale,
+            mean=self.mean or (0.0,),
+            std=self.std or (1.0,),
+        )
 
 
 class TrainSaveSection(Section):

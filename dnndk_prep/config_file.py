@@ -113,9 +113,23 @@ def _problem(item: Any, marks: dict[Place, Mark], top: Mark) -> Problem:
         return Problem(mark, f"unknown key {dotted!r}{_did_you_mean(place)}")
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
-        return Problem(mark, message)
-    hint = "; write it in quotes" if known == ("graph", "reader") else ""
+        # A rule of a whole section begins with the key that breaks it.
+        return Problem(marks.get(tuple(message.split()[0].strip(":,").split(".")), mark), message)
+    hint = "; write it in quotes" if known == ("graph", "reader") else _number_hint(item)
     return Problem(mark, f"{dotted}: {message[:1].lower()}{message[1:]}, found {item['input']!r}{hint}")
+
+
+def _number_hint(item: Any) -> str:
+    """YAML 1.1 reads a number with an exponent as text unless it has a point and a sign: 1e-5, 1.0e5."""
+    if item["type"] not in ("float_type", "int_type") or not isinstance(item["input"], str):
+        return ""
+    try:
+        number = float(item["input"])
+    except ValueError:
+        return ""
+    return (
+        f"; YAML reads that as text: write {number:.1e}" if item["type"] == "float_type" else "; leave out the quotes"
+    )
 
 
 def _did_you_mean(place: Place) -> str:

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dnndk_prep.code_version import code_version
 from dnndk_prep.config import Config
 from dnndk_prep.errors import DnndkPrepError, StageError, UsageError, nearest
 from dnndk_prep.quiet import quiet_start
@@ -23,13 +24,15 @@ class Stage:
     """One stage: its name is also its module, its folder, its YAML section, its CLI word and its script."""
 
     name: str
-    # Raise it when the stage's code gives other artifacts than before.
-    version: int
     needs: tuple[str, ...] = ()
     # Parts of the configuration; files and folders named there count by content, not by path.
     reads: tuple[str, ...] = ()
     # The facts of the needed stages count too, not their artifacts alone.
     tells_facts: bool = False
+
+    def code(self) -> str:
+        """The version of the stage's code."""
+        return code_version(f"dnndk_prep.stages.{self.name}")
 
     def run(self) -> Callable[..., dict[str, Any]]:
         """The stage's function; TensorFlow is imported here and not before."""
@@ -40,17 +43,16 @@ class Stage:
 PROOF = ("dataset", "preprocess", "seed")
 
 STAGES: tuple[Stage, ...] = (
-    Stage("train_save", 1, (), ("model", "dataset", "preprocess", "seed", "train_save")),
-    Stage("keras_2_tf", 1, ("train_save",), ("keras_2_tf", "graph.inputs", "graph.outputs", *PROOF)),
-    Stage("freeze_graph", 1, ("keras_2_tf",), ("freeze_graph", "graph.reader", *PROOF)),
+    Stage("train_save", (), ("model", "dataset", "preprocess", "seed", "train_save")),
+    Stage("keras_2_tf", ("train_save",), ("keras_2_tf", "graph.inputs", "graph.outputs", *PROOF)),
+    Stage("freeze_graph", ("keras_2_tf",), ("freeze_graph", "graph.reader", *PROOF)),
     # The proof compares with the reference outputs, which keras_2_tf keeps.
-    Stage("optimize_for_inference", 1, ("freeze_graph", "keras_2_tf"), ("graph.reader", *PROOF)),
-    Stage("calib_input", 1, ("optimize_for_inference",), ("calibration", *PROOF)),
+    Stage("optimize_for_inference", ("freeze_graph", "keras_2_tf"), ("graph.reader", *PROOF)),
+    Stage("calib_input", ("optimize_for_inference",), ("calibration", *PROOF)),
     # train_save tells what the user's model is called.
-    Stage("export", 1, ("train_save", "optimize_for_inference", "calib_input"), ("target",)),
+    Stage("export", ("train_save", "optimize_for_inference", "calib_input"), ("target",)),
     Stage(
         "report",
-        1,
         ("train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "calib_input", "export"),
         ("target",),
         tells_facts=True,
@@ -173,7 +175,6 @@ class Pipeline:
             for warning in warnings:
                 say(f"{stage.name}: warning: {warning}")
             content = {
-                "version": stage.version,
                 "seconds": round(time.monotonic() - started, 3),
                 "facts": facts,
                 "warnings": warnings,
@@ -202,7 +203,7 @@ class Pipeline:
     def _fingerprint(self, stage: Stage) -> dict[str, Any]:
         values, files = _reads(self.cfg, stage.reads)
         return {
-            "code": stage.version,
+            "code": stage.code(),
             "config": values,
             "files": {key: self._hash_outside(key, path) for key, path in files.items()},
             "inputs": {name: self._inputs(name, stage.tells_facts) for name in stage.needs},

@@ -12,6 +12,7 @@ Place = tuple[str | int, ...]
 # A pipeline file has some dozens of nodes; aliases that unfold into more are an attack or an accident.
 MAX_NODES = 10_000
 MAX_DEPTH = 20
+PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 @dataclass(frozen=True, order=True)
@@ -72,6 +73,9 @@ class _MarkedReader:
         self._nodes += 1
         if self._nodes > MAX_NODES or len(place) > MAX_DEPTH:
             raise _TooLargeError(f"more than {MAX_NODES} values or {MAX_DEPTH} levels once its aliases are unfolded")
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN_TAGS:
+            self.problems.append(Problem(self._mark(node), f"not a plain value: the tag {node.tag!r} is not read"))
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):

@@ -68,9 +68,20 @@ _use_theirs() {
 }
 
 _use_venv() {
-    local venv=$1 unfinished=$1/dnndk_prep.unfinished
+    local venv=$1 lock=
     PYTHON=("$venv/bin/python")
     _is_stamped "$venv" && return
+    # Two first runs at once: the second waits, and finds it made.
+    if type -P flock >/dev/null; then
+        exec {lock}>|"$venv.lock"
+        flock -n "$lock" || { say "Another run makes $venv; waiting for it ..." && flock "$lock"; }
+    fi
+    _is_stamped "$venv" || _make_venv "$venv"
+    [[ -z $lock ]] || exec {lock}>&-
+}
+
+_make_venv() {
+    local venv=$1 unfinished=$1/dnndk_prep.unfinished
     if [[ -e $venv || -L $venv ]] && { [[ -e $unfinished ]] || ! _can_make_environments "${PYTHON[0]}"; }; then
         say "$venv was not finished or does not run: it is made anew"
         rm -rf -- "$venv"

@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
+from dnndk_prep import repeatable
 from dnndk_prep.data.calibration import FEW, LIST_FILE, CalibrationSet, from_dataset, list_text
 from dnndk_prep.data.images import write_png
 from dnndk_prep.data.parts import Part, ReorderedPart, misfit, with_inputs
@@ -124,10 +125,7 @@ def _write_arrays(path: Path, part: Part, indices: np.ndarray, preprocess: Prepr
 
 
 def _write_array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], batches: Iterable[np.ndarray]) -> None:
-    # A fixed date: the bytes depend on the content alone.
-    member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-    member.create_system, member.external_attr = 3, 0o644 << 16
-    with archive.open(member, "w", force_zip64=True) as stream:
+    with archive.open(repeatable.member(f"{name}.npy"), "w", force_zip64=True) as stream:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
         for batch in batches:

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 
 from dnndk_prep import templates
+from dnndk_prep.data.calibration import LIST_FILE
+from dnndk_prep.data.calibration_files import ARRAYS, IMAGES, MODULE
 from dnndk_prep.dpu.targets import Board, Toolchain
 from dnndk_prep.errors import StageError
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
 
 GRAPH_FILE = "optimized_graph.pb"
-INPUT_FN = "input_fn.py"
-LIST_FILE = "calib_list.txt"
-ARRAYS_FILE = "calib.npz"
-IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def quantizer_shape(spec: TensorSpec, feed_shape: tuple[int, ...] | None = None)
 
 def calibration_batch(folder: Path, iteration: int) -> dict[str, np.ndarray]:
     """One batch from the bundle's own input_fn.py, as the quantizer would get it: arrays by input name."""
-    feeds = runpy.run_path(str(folder / INPUT_FN))["calib_input"](iteration)
+    feeds = runpy.run_path(str(folder / MODULE))["calib_input"](iteration)
     return {name: np.asarray(value) for name, value in feeds.items()}
 
 
@@ -84,7 +82,7 @@ def calibration_count(folder: Path) -> int:
     listed = folder / LIST_FILE
     if (folder / IMAGES).is_dir():
         return sum(1 for line in listed.read_text(encoding="utf-8").splitlines() if line.strip())
-    with np.load(folder / ARRAYS_FILE) as arrays:
+    with np.load(folder / ARRAYS) as arrays:
         return min(len(arrays[name]) for name in arrays.files)
 
 
@@ -107,14 +105,14 @@ def write_bundle(folder: Path, spec: BundleSpec, scripts: tuple[str, ...], value
 def _copy_calibration(source: Path, folder: Path) -> list[str]:
     """Copy what calib_input wrote; gives the names of the files. Inputs that are no images have no image folder."""
     copied = []
-    for name in (INPUT_FN, LIST_FILE, ARRAYS_FILE):
+    for name in (MODULE, LIST_FILE, ARRAYS):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
             copied.append(name)
-    if INPUT_FN not in copied:
+    if MODULE not in copied:
         raise StageError(
-            f"there is no {INPUT_FN} among the calibration data",
-            expected=f"{INPUT_FN} beside {ARRAYS_FILE}",
+            f"there is no {MODULE} among the calibration data",
+            expected=f"{MODULE} beside {ARRAYS}",
             found=", ".join(copied) or "neither",
             remedy="run the pipeline again with --from calib_input --force",
         )

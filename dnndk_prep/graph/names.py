@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from dnndk_prep.errors import StageError
+from dnndk_prep.errors import UsageError
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.topology import by_name, node_of, reachable, require
@@ -91,14 +91,14 @@ def tensor_specs(graph_def: GraphDef, names: Sequence[str]) -> tuple[TensorSpec,
 def rename(graph_def: GraphDef, new_names: Mapping[str, str]) -> GraphDef:
     """`graph_def` with nodes renamed, old name to new name, wherever they are read.
 
-    Raises StageError where an old name is not there, or a new one is taken or no valid name.
+    Raises StageError where an old name is not there, UsageError where a new one is taken or no valid name.
     """
     taken = {node.name for node in graph_def.node}
     require(new_names, taken, "node")
     for old, new in new_names.items():
         clash = new in taken - set(new_names) or list(new_names.values()).count(new) > 1
         if clash or not VALID_NAME.fullmatch(new):
-            raise StageError(
+            raise UsageError(
                 f"{old!r} cannot be renamed to {new!r}",
                 expected="a name that no other op has, of letters, digits and _./>-, first a letter or digit",
                 found="a name that is taken" if clash else new,

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from dnndk_prep.errors import NumericsError, StageError
+from dnndk_prep.errors import StageError
 from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.compare import require_same
 from dnndk_prep.graph.rewrites import Rewrite
 from dnndk_prep.graph.rewrites.fold_batch_norms import fold_batch_norms
 from dnndk_prep.graph.rewrites.fold_constants import fold_constants
@@ -21,7 +22,6 @@ from dnndk_prep.graph.rewrites.static_shapes import static_shapes
 from dnndk_prep.graph.run import GraphRunner, imported
 from dnndk_prep.graph.topology import by_name, node_of, reachable
 
-TOLERANCE = 1e-4
 SAVER = ("SaveV2", "RestoreV2")
 
 REWRITES: tuple[Rewrite, ...] = (
@@ -74,7 +74,9 @@ def optimize(
             graph_def = done.graph_def
             _check(graph_def, keep, name)
             if is_new and wanted is not None and probe is not None:
-                difference = _compare(_outputs(graph_def, artifact.output_names, probe, runner), wanted, name)
+                got = _outputs(graph_def, artifact.output_names, probe, runner)
+                problem = f"the rewrite {name} changed what the graph gives"
+                difference = require_same(artifact.output_names, got, wanted, problem)["max_abs_diff"]
             elif is_new:
                 imported(graph_def)
         reports.append(RewriteReport(name, before, len(graph_def.node), difference, done.notes))
@@ -125,28 +127,3 @@ def _check(graph_def: GraphDef, keep: frozenset[str], rewrite: str) -> None:
             found=f"missing: {', '.join(sorted(missing)[:5])}",
             remedy="please report the model",
         )
-
-
-def _compare(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], rewrite: str) -> float:
-    worst = 0.0
-    for a, b in zip(got, wanted, strict=True):
-        tolerance = TOLERANCE * max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0.0)))
-        difference = _difference(a, b)
-        if not difference <= tolerance:
-            raise NumericsError(
-                f"the rewrite {rewrite} changed the graph's output",
-                expected=f"a difference of at most {tolerance:.3g}",
-                found=f"{difference:.3g}" if a.shape == b.shape else f"shape {a.shape} instead of {b.shape}",
-                remedy="please report the model",
-            )
-        worst = max(worst, difference)
-    return worst
-
-
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    """max|a - b|; NaN and infinity equal themselves alone."""
-    if a.shape != b.shape:
-        return np.inf
-    differs = ~((a == b) | (np.isnan(a) & np.isnan(b)))
-    difference = np.abs(a[differs].astype(np.float64) - b[differs].astype(np.float64))
-    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))

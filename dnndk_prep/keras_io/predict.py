@@ -71,11 +71,6 @@ class Predictor:
         return list(result) if isinstance(result, list | tuple) else [result]
 
 
-def keras_predict(source: KerasSource, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The outputs of Keras' own predict for `feeds`, both in the model's order."""
-    return Predictor(source).predict(feeds)
-
-
 def probe_batch(source: KerasSource, inputs: Sequence[TensorSpec], seed: int) -> dict[str, np.ndarray]:
     """A random batch for the model's own inputs by name, the same for the same seed.
 

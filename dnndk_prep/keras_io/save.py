@@ -13,13 +13,11 @@ from typing import Any
 import h5py
 import keras
 
+from dnndk_prep import repeatable
 from dnndk_prep.keras_io.sample_net import compile_classifier
 
 COMPLETE, ARCHITECTURE, WEIGHTS = "k_complete_model.h5", "k_model_architecture.json", "k_model_weights.h5"
 CHECKPOINT, ARCHIVE, HISTORY = "keras_chkpt.h5", "model.keras", "history.json"
-
-# The first date that a zip can hold.
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def save_all(model: keras.Model, folder: Path, history: dict[str, list[float]]) -> None:
@@ -80,9 +78,7 @@ def _make_repeatable(archive: Path) -> None:
                 content = json.dumps(facts).encode()
             if name == "config.json":
                 content = json.dumps(_renumbered(json.loads(content), {})).encode()
-            member = zipfile.ZipInfo(name, _ZIP_DATE)
-            member.create_system, member.external_attr = 3, 0o644 << 16
-            target.writestr(member, content)
+            target.writestr(repeatable.member(name), content)
     pending.replace(archive)
 
 

@@ -9,17 +9,7 @@ from dnndk_prep.data.preprocess import Preprocess
 
 def preprocess(cfg: Config) -> Preprocess:
     """The one preprocessing that every stage uses."""
-    section = cfg.preprocess
-    if section.mode is not None:
-        return Preprocess.from_mode(section.mode, resize=section.resize, crop=section.crop)
-    return Preprocess(
-        resize=section.resize,
-        crop=section.crop,
-        channels=section.channels or "rgb",
-        scale=1.0 if section.scale is None else section.scale,
-        mean=section.mean or (0.0,),
-        std=section.std or (1.0,),
-    )
+    return cfg.preprocess.value()
 
 
 def dataset(cfg: Config) -> Dataset:

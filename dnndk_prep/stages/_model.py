@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dnndk_prep.errors import StageError
+from dnndk_prep.keras_io import save
 from dnndk_prep.keras_io.load import KerasSource, read_architecture_weights, read_model
 
-COMPLETE = ("k_complete_model.h5", "model.keras")
-CHECKPOINT = ("keras_chkpt.h5",)
-ARCHITECTURE, WEIGHTS = "k_model_architecture.json", "k_model_weights.h5"
 SOURCE_JSON = "source.json"
 SOURCES = ("complete", "json_weights", "checkpoint")
 
@@ -19,7 +17,11 @@ def read_source(folder: Path, wanted: str | None) -> tuple[KerasSource, str]:
 
     Raises StageError if `folder` does not have the form that is wanted.
     """
-    there = {"complete": COMPLETE, "checkpoint": CHECKPOINT, "json_weights": (ARCHITECTURE, WEIGHTS)}
+    there = {
+        "complete": (save.COMPLETE, save.ARCHIVE),
+        "checkpoint": (save.CHECKPOINT,),
+        "json_weights": (save.ARCHITECTURE, save.WEIGHTS),
+    }
     for name in [wanted] if wanted else SOURCES:
         files = [folder / file for file in there[name] if (folder / file).exists()]
         if name == "json_weights" and len(files) == 2:

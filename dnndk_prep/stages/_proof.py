@@ -6,7 +6,6 @@ Keras predicts for them; every graph stage is held to that.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from dnndk_prep import repeatable
 from dnndk_prep.config import Config
 from dnndk_prep.data.parts import Part, misfit, with_inputs
-from dnndk_prep.errors import ModelFileError, NumericsError
+from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
+from dnndk_prep.graph.compare import require_same
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.predict import Predictor, probe_batch
 from dnndk_prep.stages import _inputs
 
 REFERENCE = "reference.npz"
-TOLERANCE = 1e-4
 BATCH = 100
 # Outputs of large images (segmentation) would fill the disk: so many values are stored at most, 200 MB in float32.
 MAX_VALUES = 50_000_000
@@ -57,12 +57,7 @@ class Reference:
         arrays = {f"probe/{name}": value for name, value in self.probe.items()}
         arrays |= {f"probe_output/{i}": value for i, value in enumerate(self.outputs)}
         arrays |= {f"test_output/{i}": value for i, value in enumerate(self.test_outputs or [])}
-        with zipfile.ZipFile(folder / REFERENCE, "w") as archive:
-            for name, array in arrays.items():
-                # np.savez writes the time of day into the file; the same numbers must give the same bytes.
-                entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-                with archive.open(entry, "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        repeatable.save_npz(folder / REFERENCE, arrays)
 
     @classmethod
     def load(cls, folder: Path) -> Reference:
@@ -120,7 +115,7 @@ def prove(
     """
     got = run(reference.probe)
     proof: dict[str, Any] = {
-        "probe": {**_compare(got, reference.outputs, output_names, "the probe batch"), "source": "random batch"},
+        "probe": {**_same(got, reference.outputs, output_names, "the probe batch"), "source": "random batch"},
         "test": None,
     }
     test = fitting_test_part(cfg, inputs)
@@ -129,31 +124,13 @@ def prove(
         return {"proof": proof, "warnings": []}
     batches = [run(feeds) for feeds in _feeds(cfg, test.part, inputs, reference.images)]
     outputs = [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
-    proof["test"] = _compare(outputs, reference.test_outputs, output_names, "the test images")
+    proof["test"] = _same(outputs, reference.test_outputs, output_names, "the test images")
     proof["accuracy"], warnings = _accuracy(cfg, test.part, outputs)
     return {"proof": proof, "warnings": warnings}
 
 
-def _compare(
-    got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], names: Sequence[str], what: str
-) -> dict[str, float]:
-    """The difference nearest to (or farthest above) its tolerance over all outputs."""
-    worst = {"max_abs_diff": 0.0, "tolerance": TOLERANCE}
-    for name, a, b in zip(names, got, wanted, strict=True):
-        tolerance = TOLERANCE * max(1.0, float(np.abs(b).max(initial=0.0)))
-        same_shape = a.shape == b.shape
-        difference = float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) if same_shape else np.inf
-        # Not "difference > tolerance": that lets NaN pass.
-        if not difference <= tolerance:
-            raise NumericsError(
-                f"the output {name} differs from what Keras predicts for {what}",
-                expected=f"a difference of at most {tolerance:.3g}",
-                found=f"{difference:.3g}" if same_shape else f"shape {a.shape} instead of {b.shape}",
-                remedy="this is a bug of dnndk_prep; please report it with the model",
-            )
-        if difference / tolerance > worst["max_abs_diff"] / worst["tolerance"]:
-            worst = {"max_abs_diff": difference, "tolerance": tolerance}
-    return worst
+def _same(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], names: Sequence[str], what: str) -> dict[str, float]:
+    return require_same(names, got, wanted, f"the graph differs from what Keras predicts for {what}")
 
 
 def _feeds(cfg: Config, part: Part, inputs: Sequence[TensorSpec], images: int) -> Iterator[dict[str, np.ndarray]]:

@@ -273,16 +273,22 @@ def run_alone(python, folder, module_name):
     )
 
 
-@pytest.mark.parametrize("channels", ["rgb", "bgr", "gray"])
+WAYS = {
+    **{name: Preprocess((20, 24), (16, 20), name, 1 / 255, (0.4,), (0.3,)) for name in ("rgb", "bgr", "gray")},
+    **{mode: Preprocess.from_mode(mode, (20, 24), (16, 20)) for mode in ("caffe", "tf", "torch")},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("reader", ["PIL", "cv2", "numpy"])
-def test_it_runs_in_old_pythons_bit_for_bit(tmp_path, old_python, reader, channels):
+def test_it_runs_in_old_pythons_bit_for_bit(tmp_path, old_python, reader, way):
     python = old_python("opencv" if reader == "cv2" else "pillow")
     if reader == "numpy":
         data = ArrayPart({"in/put": RANDOM.normal(size=(100, 7)), "b": RANDOM.random((100, 2))})
         chosen = calibration.from_dataset(Dataset("d", data, data, ()), 100, seed=0)
         write(tmp_path / "out", chosen, Preprocess(), {"in/put": (None, 7), "b": (None, 2)})
     else:
-        preprocess = Preprocess((20, 24), (16, 20), channels, 1 / 255, (0.4,), (0.3,))
+        preprocess = WAYS[way]
         shape = (None, 16, 20, preprocess.channel_count)
         write(tmp_path / "out", calibration.from_dataset(dataset(), 100, seed=0), preprocess, {"in/put": shape})
     moved = shutil.move(tmp_path / "out", tmp_path / "moved away")

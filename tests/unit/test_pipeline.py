@@ -15,9 +15,9 @@ from dnndk_prep.errors import ModelFileError, StageError, UsageError
 from dnndk_prep.pipeline import Pipeline, Selection, Stage
 
 THREE = (
-    Stage("first", 1, (), ("model", "seed")),
-    Stage("second", 1, ("first",), ("train_save",)),
-    Stage("third", 1, ("second",), ("target",)),
+    Stage("first", (), ("model", "seed")),
+    Stage("second", ("first",), ("train_save",)),
+    Stage("third", ("second",), ("target",)),
 )
 
 
@@ -30,6 +30,7 @@ class Home:
         self.yaml.write_text("seed: 1\n")
         monkeypatch.setattr(pipeline, "STAGES", THREE)
         monkeypatch.setattr(pipeline, "NAMES", tuple(stage.name for stage in THREE))
+        monkeypatch.setattr(Stage, "code", lambda stage: "1")
         monkeypatch.setattr(Stage, "run", lambda stage: lambda ctx: self._stage(stage.name, ctx))
 
     def _stage(self, name: str, ctx) -> dict:
@@ -250,3 +251,18 @@ def test_real_stages_are_consistent():
     names = [stage.name for stage in pipeline.STAGES]
     for index, stage in enumerate(pipeline.STAGES):
         assert set(stage.needs) <= set(names[:index])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_inside_an_exec_keep_the_exit_code(tmp_path: Path, number: int, code: int):
+    """As while TensorFlow is imported: each of its dataclasses is an exec() of a string."""
+    (tmp_path / "p.yaml").write_text("")
+    program = (
+        "import sys\nfrom dnndk_prep import cli, pipeline\n"
+        f"kill = 'import os; os.kill(os.getpid(), {int(number)})'\n"
+        "pipeline.Stage.run = lambda stage: lambda ctx: exec(kill)\n"
+        "sys.argv[1:] = ['run', 'p.yaml']\ncli.entry()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code
+    assert "train_save interrupted; go on with:" in done.stderr

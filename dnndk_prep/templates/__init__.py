@@ -11,11 +11,11 @@ from typing import Any
 
 import jinja2
 
-_FOLDER = Path(__file__).parent / "export" / "templates"
+_FOLDER = Path(__file__).parent
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """The text of `template` (a path under export/templates) with `values`; a missing value is an error."""
+    """The text of `template` (a path under this folder) with `values`; a missing value is an error."""
     return _environment().get_template(template).render(values)
 
 

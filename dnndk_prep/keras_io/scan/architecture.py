@@ -1,0 +1,276 @@
+"""Walks an architecture and refuses what the allow-list lacks: code, foreign classes, files to read, huge layers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from dnndk_prep.errors import ModelFileError, UnsafeFileError
+from dnndk_prep.keras_io.scan.rules import KNOWN_PACKAGES, Rules, rules
+from dnndk_prep.keras_io.scan.sizes import Config, too_large, too_large_value, unrolled_too_far
+from dnndk_prep.keras_io.scan.text import parse_json
+
+# Where Keras looks for layers.
+LAYER_PLACES = ("", "layers", "layer", "cell", "cells", "forward_layer", "backward_layer")
+# Their values name a function; a string is a function of Keras' own.
+FUNCTION_KEYS = ("activation", "recurrent_activation")
+# Keras 1 says here what its values are; "raw" is a plain one.
+TYPE_KEYS = ("mode_type", "output_shape_type", "output_mask_type", "function_type")
+# A string here is the path of a file that Keras reads at once.
+FILE_KEYS = ("vocabulary", "idf_weights", "filepath", "file_path")
+# How a model was trained: dropped before any loader sees it, so that only code in it matters.
+TRAINING_KEYS = ("compile_config", "training_config")
+# Stands for a layer's name where a call of Keras 2 is given a plain value.
+CONSTANT = "_CONSTANT_VALUE"
+NUMBER_TYPE = re.compile(r"(float|bfloat|int|uint|complex)\d{1,3}(_\w{1,12})?|bool|string")
+MAX_NAMED = 20
+
+
+def check_architecture(
+    architecture: Any, file: str, *, stored: int | None = None, custom: Collection[str] = ()
+) -> None:
+    """Check everything in `architecture`, at any depth, against the allow-list.
+
+    stored: how many numbers the weights file holds; no layer may need more. custom: names of classes and functions
+    that the user brings along, as class_name or registered_name says them.
+
+    Raises UnsafeFileError that lists all that is or names code, reads a file, or is larger than its weights; otherwise
+    ModelFileError that lists all classes that Keras does not have.
+    """
+    walk = _Walk(rules(), frozenset(custom), stored, file)
+    walk.value(architecture, "the model", "")
+    if (text := unrolled_too_far(walk.configs)) is not None:
+        walk.sizes.append(text)
+    if walk.code:
+        raise UnsafeFileError(
+            f"{file} holds code that would run when it is opened",
+            expected="a model of Keras' own layers and functions",
+            found=_listed(walk.code),
+            remedy="replace them by Keras' layers (Rescaling, Activation, ...) and save the model again",
+        )
+    if walk.sizes:
+        raise UnsafeFileError(
+            f"{file} declares more than it holds, or more than any model has",
+            expected="layers of the sizes that their weights have",
+            found=_listed(walk.sizes),
+            remedy="save the model again",
+        )
+    if walk.unknown:
+        raise ModelFileError(
+            f"{file} holds {len(set(walk.unknown))} layer(s) or other class(es) that Keras does not have",
+            expected="Keras' own",
+            found=_listed(walk.unknown),
+            remedy="name your own in model.custom_objects, or replace them and save the model again",
+        )
+
+
+def refuse_code(architecture: Any, file: str) -> None:
+    """`check_architecture` without the weights."""
+    check_architecture(architecture, file)
+
+
+def without_training(value: Any) -> Any:
+    """`value` without what it says about training, at any depth: losses, metrics and optimizers are never loaded."""
+    if isinstance(value, list):
+        return [without_training(item) for item in value]
+    if isinstance(value, dict):
+        return {key: without_training(item) for key, item in value.items() if key not in TRAINING_KEYS}
+    return value
+
+
+def shown(value: Any) -> str:
+    """A stranger's text in a message: one line, no control characters, not long."""
+    text = value if isinstance(value, str) else repr(value)
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:100])
+
+
+class _Walk:
+    """One way through an architecture, and what it met."""
+
+    def __init__(self, allowed: Rules, custom: frozenset[str], stored: int | None, file: str) -> None:
+        self._rules, self._custom, self._stored, self._file = allowed, custom, stored, file
+        self.code: list[str] = []
+        self.sizes: list[str] = []
+        self.unknown: list[str] = []
+        self.configs: list[Config] = []
+
+    def value(self, value: Any, place: str, key: str) -> None:
+        if isinstance(value, list):
+            for item in value:
+                self.value(item, place, key)
+        elif isinstance(value, dict):
+            self._dict(value, place, key)
+        elif isinstance(value, str) and _is_marshalled(value):
+            self.code.append(f"marshalled code as the {shown(key)} of {place}")
+
+    def _dict(self, value: Config, place: str, key: str) -> None:
+        config = value.get("config")
+        if isinstance(config, dict) and isinstance(config.get("name"), str):
+            place = shown(config["name"])
+        if "class_name" in value:
+            self._object(value, place, key)
+        elif key in FUNCTION_KEYS:
+            self.code.append(f"code as the {key} of {place}")
+        for name, item in value.items():
+            if name in TRAINING_KEYS:
+                self._training(item, place)
+            elif name == "inbound_nodes":
+                self._nodes(item, place)
+                self.value(item, place, name)
+            elif name == "build_config" and isinstance(item, dict):
+                self.sizes += [f"{place}: {what}" for k, v in item.items() for what in too_large_value(k, v)]
+                self.value(item, place, name)
+            else:
+                self._setting(name, item, place)
+                # A list of layers in a Sequential of the first Keras 2 stands in its config itself.
+                self.value(item, place, "layers" if name == "config" and isinstance(item, list) else name)
+
+    def _setting(self, key: str, value: Any, place: str) -> None:
+        if key in TYPE_KEYS and value not in (None, "raw"):
+            self.code.append(f"code as the {key.removesuffix('_type')} of {place}")
+        if key in FILE_KEYS and isinstance(value, str):
+            self.code.append(f"the file {shown(value)} as the {key} of {place}")
+
+    def _object(self, value: Config, place: str, key: str) -> None:
+        kind, module, registered = (value.get(name) for name in ("class_name", "module", "registered_name"))
+        if not isinstance(kind, str) or not all(isinstance(name, str | None) for name in (module, registered)):
+            raise self._broken(f"class_name {shown(kind)} in {place}")
+        config = value.get("config")
+        if kind in self._rules.code:
+            self.code.append(f"{kind} in {place}")
+        elif kind in self._custom or registered in self._custom:
+            return
+        elif kind == "function":
+            self._function(config, module, registered, place)
+        elif kind in self._rules.values:
+            self._plain_value(value, place)
+        elif registered in (None, "", kind) and self._rules.is_class(module or None, kind):
+            self._own_class(kind, config, place)
+        elif self._is_of_the_user(kind, module or None, registered, config, key):
+            role = "" if key in LAYER_PLACES else f" as {shown(key)}"
+            self.unknown.append(f"{place}: {shown(registered or kind)}{role}")
+        else:
+            self.code.append(f"the class {shown(module)}.{shown(kind)} in {place}")
+
+    def _function(self, name: Any, module: str | None, registered: str | None, place: str) -> None:
+        if name in self._custom if isinstance(name, str) else False:
+            return
+        functions = self._rules.functions
+        # With a module of activations Keras 2 takes the registered name, not the other.
+        names_agree = registered in (None, "", "function", name)
+        if not isinstance(name, str) or not names_agree or not functions.holds(module or "", name):
+            self.code.append(f"the function {shown(module)}.{shown(name)} in {place}")
+
+    def _plain_value(self, value: Config, place: str) -> None:
+        config = value.get("config")
+        if value.get("module") is not None:
+            self.code.append(f"the class {shown(value['module'])}.{value['class_name']} in {place}")
+        # numpy would make room for "U1000000000", a single text of 4 GB.
+        dtype = config.get("dtype") if isinstance(config, dict) else None
+        if isinstance(dtype, str) and not NUMBER_TYPE.fullmatch(dtype):
+            self.sizes.append(f"{place}: numbers of type {shown(dtype)}")
+        if isinstance(config, dict) and value["class_name"] == "__keras_tensor__":
+            self.sizes += [f"{place}: {what}" for what in too_large_value("shape", config.get("shape"))]
+
+    def _own_class(self, kind: str, config: Any, place: str) -> None:
+        if not isinstance(config, dict):
+            return
+        self.configs.append(config)
+        self.sizes += [f"{place} ({kind}): {what}" for what in too_large(kind, config, self._stored)]
+        if kind == "TFOpLambda" and not self._rules.is_tensorflow_function(str(config.get("function"))):
+            self.code.append(f"the TensorFlow function {shown(config.get('function'))} in {place}")
+        if kind == "TensorFlowOpLayer" and self._operator(config) not in self._rules.tensorflow_operators:
+            self.code.append(f"the TensorFlow operator {shown(self._operator(config))} in {place}")
+
+    def _operator(self, config: Config) -> str | None:
+        node = config.get("node_def")
+        node = parse_json(node, self._file) if isinstance(node, str) else node
+        operator = node.get("op") if isinstance(node, dict) else None
+        return operator if isinstance(operator, str) else None
+
+    def _is_of_the_user(self, kind: str, module: str | None, registered: str | None, config: Any, key: str) -> bool:
+        """Whether this may be a class of the user's own, which nothing here imports.
+
+        Without a module no class can be imported. With one, it must look as a layer does that Keras wrote, and the
+        module must not be of a package that everybody has.
+        """
+        if not kind.isidentifier():
+            return False
+        if module is None:
+            return registered is None or registered.rpartition(">")[2].isidentifier()
+        if self._rules.is_layer_module(module) and module not in ("keras", "tf_keras"):
+            return key in LAYER_PLACES
+        is_layer = key in LAYER_PLACES and isinstance(config, dict) and isinstance(config.get("name"), str)
+        return is_layer and isinstance(registered, str) and module.split(".")[0] not in KNOWN_PACKAGES
+
+    def _nodes(self, nodes: Any, place: str) -> None:
+        """Keras runs a call without a tensor of the model at once: Repeat or UpSampling2D of a constant fill memory."""
+        for node in nodes if isinstance(nodes, list) else []:
+            if isinstance(node, dict):
+                has_tensor = _has_tensor([node.get("args"), node.get("kwargs")])
+            else:
+                names = set(_layers_read(node))
+                has_tensor = names != {CONSTANT}
+            if not has_tensor:
+                self.code.append(f"a call with constants alone in {place}")
+
+    def _training(self, value: Any, place: str) -> None:
+        if isinstance(value, dict):
+            kind = value.get("class_name")
+            if isinstance(kind, str) and kind in self._rules.code:
+                self.code.append(f"{kind} in the training configuration of {place}")
+            value = list(value.values())
+        if isinstance(value, list):
+            for item in value:
+                self._training(item, place)
+        elif isinstance(value, str) and _is_marshalled(value):
+            self.code.append(f"marshalled code in the training configuration of {place}")
+
+    def _broken(self, found: str) -> ModelFileError:
+        return ModelFileError(
+            f"the architecture in {self._file} is not complete",
+            expected="an architecture as Keras writes it",
+            found=found,
+            remedy="save the model again",
+        )
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.get("class_name") == "__keras_tensor__" or any(map(_has_tensor, value.values()))
+    return isinstance(value, list) and any(map(_has_tensor, value))
+
+
+def _layers_read(value: Any) -> Iterator[str]:
+    """The names in Keras 2's references to tensors: [layer, call, tensor] or, in a call, with a dict of arguments."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return
+    if len(value) in (3, 4) and isinstance(value[0], str):
+        yield value[0]
+    for item in value:
+        yield from _layers_read(item)
+
+
+def _is_marshalled(text: str) -> bool:
+    """Whether `text` is a marshalled code object: as base64 (Keras 2 and 3) or byte for byte (Keras 1).
+
+    It begins with "c", in newer Pythons with a bit set, and the number of arguments in four bytes.
+    """
+    if len(text) < 32 or text[:1] not in ("4", "Y", "c", "\xe3"):
+        return False
+    try:
+        head = base64.b64decode("".join(text[:64].split())[:24], validate=True)
+    except (binascii.Error, ValueError):
+        head = text[:5].encode("latin-1", errors="replace")
+    return head[:1] in (b"c", b"\xe3") and head[2:5] == b"\0\0\0"
+
+
+def _listed(found: list[str]) -> str:
+    unique = list(dict.fromkeys(found))
+    more = f"; and {len(unique) - MAX_NAMED} more" if len(unique) > MAX_NAMED else ""
+    return "; ".join(unique[:MAX_NAMED]) + more

@@ -1,0 +1,297 @@
+"""What an architecture, an HDF5 file and a .keras archive may hold, and what is refused, without TensorFlow."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import marshal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnndk_prep.errors import ModelFileError, UnsafeFileError
+from dnndk_prep.keras_io.scan import check_architecture, scan, scan_architecture
+from dnndk_prep.keras_io.scan.rules import rules
+
+CODE = compile("0", "x", "eval")
+MARSHALLED = base64.encodebytes(marshal.dumps(CODE)).decode()
+
+
+def layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": kind, "config": {"name": name, "trainable": True, **config}}
+
+
+def keras3(kind: str, name: str, module: str | None = "keras.layers", registered: str | None = None, **config: Any):
+    return {**layer(kind, name, **config), "module": module, "registered_name": registered}
+
+
+def sequential(*layers: dict[str, Any]) -> dict[str, Any]:
+    return {"class_name": "Sequential", "config": {"name": "s", "layers": list(layers)}}
+
+
+def function(module: str, name: str, registered: str | None = "function") -> dict[str, Any]:
+    return {"class_name": "function", "module": module, "config": name, "registered_name": registered}
+
+
+def tensor(name: str) -> dict[str, Any]:
+    return {
+        "class_name": "__keras_tensor__",
+        "config": {"shape": [None, 4], "dtype": "float32", "keras_history": [name, 0, 0]},
+    }
+
+
+GOOD: list[dict[str, Any]] = [
+    layer("Dense", "d", units=4, activation="relu", kernel_initializer={"class_name": "Zeros", "config": {}}),
+    keras3("Dense", "d", units=4, activation=function("keras.src.activations.activations", "relu", None)),
+    keras3("Dense", "d", units=4, activation=function("builtins", "relu")),
+    keras3("Dense", "d", dtype=keras3("DTypePolicy", "float32", "keras")),
+    keras3("Dense", "d", dtype=keras3("Policy", "float32", "keras.mixed_precision")),
+    keras3("Functional", "f", "keras.src.engine.functional", "Functional", layers=[]),
+    keras3("Functional", "f", "tf_keras.src.engine.functional", "Functional", layers=[]),
+    keras3("Functional", "f", "keras.src.models.functional", "Functional", layers=[]),
+    keras3("Add", "a", "keras.src.ops.numpy", "Add"),
+    keras3("TFOpLambda", "t", "keras.src.layers.core.tf_op_layer", "TFOpLambda", function="math.multiply"),
+    layer("TFOpLambda", "t", function="reshape"),
+    layer("TensorFlowOpLayer", "t", node_def='{"op": "RealDiv"}'),
+    layer("Convolution2D", "c", nb_filter=4, nb_row=3, nb_col=3, border_mode="same", dim_ordering="th"),
+    layer("Merge", "m", mode="concat", mode_type="raw", output_shape_type="raw"),
+    layer("TimeDistributed", "t", layer=layer("Dense", "d", units=3)),
+    layer("Bidirectional", "b", layer=layer("LSTM", "l", units=3), backward_layer=layer("LSTM", "k", units=3)),
+    layer("Embedding", "e", input_dim=50_000, output_dim=80, embeddings_constraint=layer("MaxNorm", "n")),
+    {**keras3("Dense", "d", units=4), "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]},
+    {**layer("Dense", "d", units=4), "inbound_nodes": [[["x", 0, 0, {}]]]},
+    {
+        **layer("TFOpLambda", "t", function="math.subtract"),
+        "inbound_nodes": [["_CONSTANT_VALUE", -1, 2.0, {"y": ["x", 0, 0]}]],
+    },
+    layer("StringLookup", "s", vocabulary=["a", "b"]),
+]
+
+
+@pytest.mark.parametrize("good", GOOD, ids=lambda good: good["class_name"])
+def test_what_keras_writes_passes(good: dict[str, Any]) -> None:
+    for model in (good, sequential(good), {"class_name": "Sequential", "config": [good]}):
+        check_architecture(model, "m.h5")
+
+
+CODES: list[tuple[dict[str, Any], str]] = [
+    (layer("Lambda", "l", function=[MARSHALLED, None, None], function_type="lambda"), "Lambda in l"),
+    (keras3("Lambda", "l", function={"class_name": "__lambda__", "config": {"code": MARSHALLED}}), "Lambda in l"),
+    (layer("Dense", "l", activation={"class_name": "__lambda__", "config": {"value": "4w=="}}), "__lambda__ in l"),
+    (layer("Dense", "l", note=MARSHALLED), "marshalled code as the note of l"),
+    (layer("Dense", "l", note=marshal.dumps(CODE).decode("latin-1")), "marshalled code as the note of l"),
+    (layer("Dense", "l", units=[["deep", {"er": [MARSHALLED]}]]), "marshalled code as the er of l"),
+    (layer("Merge", "m", mode="x", mode_type="lambda"), "code as the mode of m"),
+    (layer("Merge", "m", mode="x", output_shape_type="function"), "code as the output_shape of m"),
+    (layer("TFSMLayer", "t", filepath="/tmp/x"), "TFSMLayer in t"),
+    (keras3("TorchModuleWrapper", "t", module_="..."), "TorchModuleWrapper in t"),
+    (keras3("JaxLayer", "j"), "JaxLayer in j"),
+    (keras3("VectorizedMap", "v", "keras.src.ops.core", "VectorizedMap"), "VectorizedMap in v"),
+    (layer("Map", "v"), "Map in v"),
+    (keras3("system", "s", "os", "Custom>system"), "the class os.system in s"),
+    (keras3("system", "s", "os", None), "the class os.system in s"),
+    (keras3("Popen", "s", "subprocess", "Popen"), "the class subprocess.Popen in s"),
+    (keras3("eval", "s", "builtins", "eval"), "the class builtins.eval in s"),
+    (keras3("get_file", "s", "keras.utils", None), "the class keras.utils.get_file in s"),
+    (keras3("Model", "s", "keras.src.utils.model_visualization", None), "keras.src.utils.model_visualization.Model"),
+    (keras3("load_model", "s", "keras.saving", None), "the class keras.saving.load_model in s"),
+    (keras3("Layer", "s", "tensorflow.python.module", "Layer"), "the class tensorflow.python.module.Layer"),
+    (keras3("Mine", "s", "mine.layers", None), "the class mine.layers.Mine in s"),
+    (layer("os.system", "s"), "the class None.os.system in s"),
+    (layer("Dense", "l", kernel_initializer=keras3("Mine", "i", "mine", "Mine")), "the class mine.Mine in i"),
+    (keras3("Dense", "l", activation=function("builtins", "exec")), "the function builtins.exec in l"),
+    (keras3("Dense", "l", activation=function("os", "system")), "the function os.system in l"),
+    (keras3("Dense", "l", activation=function("os", "relu")), "the function os.relu in l"),
+    (keras3("Dense", "l", activation=function("keras.utils", "get_file")), "the function keras.utils.get_file in l"),
+    (
+        keras3("Dense", "l", activation=function("keras.activations", "relu", "os>system")),
+        "keras.activations.relu in l",
+    ),
+    (keras3("Dense", "l", activation=function("mine", "act", "Custom>act")), "the function mine.act in l"),
+    (
+        layer("Dense", "l", kernel_regularizer=function("keras.config", "enable_unsafe_deserialization")),
+        "enable_unsafe",
+    ),
+    (layer("TFOpLambda", "t", function="io.read_file"), "the TensorFlow function io.read_file in t"),
+    (layer("TFOpLambda", "t", function="py_function"), "the TensorFlow function py_function in t"),
+    (layer("TFOpLambda", "t", function="raw_ops.WriteFile"), "raw_ops.WriteFile in t"),
+    (layer("TFOpLambda", "t", function="compat.v1.py_func"), "compat.v1.py_func in t"),
+    (layer("TensorFlowOpLayer", "t", node_def='{"op": "ReadFile"}'), "the TensorFlow operator ReadFile in t"),
+    (layer("StringLookup", "s", vocabulary="/etc/passwd"), "the file /etc/passwd as the vocabulary of s"),
+    (layer("TextVectorization", "s", idf_weights="/etc/passwd"), "the file /etc/passwd as the idf_weights of s"),
+    (
+        {"class_name": "__typespec__", "spec_name": "X", "module": "os", "registered_name": None, "config": []},
+        "__typespec__",
+    ),
+    ({"class_name": "__tuple__", "module": "antigravity", "config": []}, "the class antigravity.__tuple__"),
+    ({**keras3("UpSampling2D", "u"), "inbound_nodes": [{"args": [[1.0]], "kwargs": {}}]}, "constants alone in u"),
+    ({**layer("UpSampling2D", "u"), "inbound_nodes": [[["_CONSTANT_VALUE", -1, [[1.0]], {}]]]}, "constants alone in u"),
+    ({**keras3("Dense", "d"), "compile_config": {"loss": {"class_name": "__lambda__", "config": {}}}}, "training"),
+    ({**keras3("Dense", "d"), "compile_config": {"loss": [MARSHALLED]}}, "training configuration of d"),
+    ({**keras3("Dense", "d"), "build_config": {"x": keras3("system", "s", "os")}}, "the class os.system"),
+    ({**layer("Dense", "d"), "inbound_nodes": [[["x", 0, 0, {"mask": function("os", "system")}]]]}, "os.system"),
+]
+
+
+def around(bad: dict[str, Any]) -> list[dict[str, Any]]:
+    """The layer alone, in wrappers, in nested models, and in lists of the first Keras 2."""
+    nested = sequential(
+        sequential(layer("TimeDistributed", "t", layer=layer("Wrapper2", "w", layer=copy.deepcopy(bad))))
+    )
+    cells = layer("RNN", "r", cell=layer("StackedRNNCells", "c", cells=[layer("LSTMCell", "k"), bad]))
+    two = layer("Bidirectional", "b", layer=layer("LSTM", "f"), backward_layer=bad)
+    return [bad, sequential(bad), {"class_name": "Sequential", "config": [two]}, nested, sequential(cells)]
+
+
+@pytest.mark.parametrize(("bad", "what"), CODES, ids=[what[:40] for _, what in CODES])
+def test_code_is_refused_wherever_it_stands(bad: dict[str, Any], what: str) -> None:
+    for model in around(bad):
+        with pytest.raises(UnsafeFileError) as caught:
+            check_architecture(model, "m.h5")
+        assert what in str(caught.value)
+        assert caught.value.exit_code == 6
+
+
+def test_unknown_layers_are_listed_at_once_and_custom_ones_pass() -> None:
+    model = sequential(
+        layer("Mine", "a"),
+        keras3("Other", "b", "mine.layers", "Custom>Other"),
+        keras3("Plain", "c", "__main__", "Plain"),
+        keras3("Dense", "d", "__main__", "Custom>Dense"),
+        keras3("NotYetWritten", "e", "keras.layers"),
+        layer("Dense", "f", kernel_initializer=layer("MyInit", "i")),
+    )
+    with pytest.raises(ModelFileError) as caught:
+        check_architecture(model, "m.h5")
+    assert not isinstance(caught.value, UnsafeFileError)
+    for text in (
+        "m.h5 holds 6",
+        "a: Mine",
+        "b: Custom>Other",
+        "c: Plain",
+        "d: Custom>Dense",
+        "e: NotYet",
+        "i: MyInit as",
+    ):
+        assert text in str(caught.value)
+    check_architecture(model, "m.h5", custom=["Mine", "Other", "Plain", "Custom>Dense", "NotYetWritten", "MyInit"])
+    with pytest.raises(UnsafeFileError, match="Lambda in z"):
+        check_architecture(
+            sequential(layer("Mine", "a", inner=layer("Lambda", "z"))), "m.h5", custom=["Mine", "Lambda"]
+        )
+
+
+def test_a_function_of_the_user_passes_by_name() -> None:
+    model = layer("Dense", "d", activation=function("mine", "act", "Custom>act"))
+    check_architecture(model, "m.h5", custom=["act"])
+
+
+LARGE: list[tuple[dict[str, Any], str]] = [
+    (layer("Dense", "d", units=10**9), "d (Dense): at least 1000000000 weights"),
+    (layer("Dense", "d", units="1000000000"), "1000000000 weights"),
+    (layer("Dense", "d", units=1e30), "weights"),
+    (layer("Dense", "d", units=float("inf")), "weights"),
+    (layer("Dense", "d", output_dim=10**9), "weights"),
+    (layer("Embedding", "e", input_dim=10**12, output_dim=1), "weights"),
+    (layer("Embedding", "e", input_dim=10**6, output_dim=10**6), "weights"),
+    (layer("LSTM", "l", units=30_000), "at least 3600000000 weights"),
+    (layer("GRUCell", "l", units=30_000), "weights"),
+    (layer("Conv2D", "c", filters=10**9, kernel_size=[1, 1]), "weights"),
+    (layer("Conv2D", "c", filters=1, kernel_size=60_000), "weights"),
+    (layer("Conv3D", "c", filters=64, kernel_size=[300, 300, 300]), "weights"),
+    (layer("DepthwiseConv2D", "c", depth_multiplier=2**22, kernel_size=[3, 3]), "depth_multiplier"),
+    (layer("Convolution2D", "c", nb_filter=10**6, nb_row=100, nb_col=100), "weights"),
+    (layer("EinsumDense", "e", output_shape=[None, 10**6, 10**6]), "weights"),
+    (layer("MultiHeadAttention", "m", num_heads=10**6, key_dim=10**6), "weights"),
+    (layer("InputLayer", "i", batch_input_shape=[None, 10**5, 10**5, 3]), "batch_input_shape"),
+    (layer("InputLayer", "i", batch_shape=[None, 10**9]), "batch_shape"),
+    (layer("Reshape", "r", target_shape=[10**5, 10**5]), "target_shape"),
+    (layer("UpSampling2D", "u", size=[10**6, 10**6]), "size"),
+    (layer("ZeroPadding2D", "z", padding=[[10**9, 0], [0, 0]]), "padding"),
+    (layer("RepeatVector", "r", n=10**9), "n 1000000000"),
+    (layer("CategoryEncoding", "c", num_tokens=10**12), "num_tokens"),
+    ({**layer("Dense", "d"), "build_config": {"input_shape": [None, 10**9]}}, "d: input_shape"),
+    ({**layer("Dense", "d"), "build_config": {"shapes_dict": {"a": [None, 10**9]}}}, "d: shapes_dict"),
+    ({"class_name": "__numpy__", "config": {"value": ["a"], "dtype": "U1000000000"}}, "numbers of type U1000000000"),
+    ({"class_name": "__keras_tensor__", "config": {"shape": [None, 10**9], "dtype": "float32"}}, "shape"),
+]
+
+
+@pytest.mark.parametrize(("bad", "what"), LARGE, ids=[what[:40] + str(n) for n, (_, what) in enumerate(LARGE)])
+def test_more_than_any_model_has_is_refused(bad: dict[str, Any], what: str) -> None:
+    for model in around(bad):
+        with pytest.raises(UnsafeFileError) as caught:
+            check_architecture(model, "m.h5")
+        assert what in str(caught.value)
+
+
+def test_a_layer_is_not_larger_than_what_the_file_holds() -> None:
+    model = sequential(layer("Dense", "d", units=10**7))
+    check_architecture(model, "m.h5")
+    check_architecture(model, "m.h5", stored=2 * 10**7)
+    with pytest.raises(UnsafeFileError, match="10000000 weights, where the file holds 100 numbers"):
+        check_architecture(model, "m.h5", stored=100)
+
+
+def test_a_loop_is_not_unrolled_without_end() -> None:
+    def model(steps: int, unroll: bool) -> dict[str, Any]:
+        return sequential(
+            layer("InputLayer", "i", batch_shape=[None, steps, 2]), layer("LSTM", "l", units=2, unroll=unroll)
+        )
+
+    check_architecture(model(10**6, False), "m.h5")
+    check_architecture(model(100, True), "m.h5")
+    with pytest.raises(UnsafeFileError, match="unroll with batch_shape"):
+        check_architecture(model(10**6, True), "m.h5")
+
+
+TEXTS: list[tuple[str | bytes, type[ModelFileError], str]] = [
+    ("[" * 100_000, UnsafeFileError, "levels"),
+    ('{"a":' * 5000 + "1" + "}" * 5000, UnsafeFileError, "levels"),
+    ('{"a":' * 200 + "1" + "}" * 200, UnsafeFileError, "128 levels"),
+    ("[" + "0," * 1_100_000 + "0]", UnsafeFileError, "values"),
+    ('{"class_name": "Dense", "class_name": "Lambda", "config": {}}', UnsafeFileError, "'class_name' twice"),
+    ('{"class_name": "\\ud800", "config": {}}', ModelFileError, "half a character"),
+    ('{"class_name": "Dense", "config": {"units": ' + "9" * 5000 + "}}", ModelFileError, "no JSON"),
+    ('{"class_name": ["Dense"], "config": {}}', ModelFileError, "is not complete"),
+    ('{"class_name": "Dense"}', ModelFileError, "without class_name and config"),
+    ("{", ModelFileError, "no JSON"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "what"), TEXTS, ids=[what for *_, what in TEXTS])
+def test_json_that_is_no_architecture(tmp_path: Path, text: str, kind: type[ModelFileError], what: str) -> None:
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(kind) as caught:
+        scan_architecture(tmp_path / "m.json")
+    assert what in str(caught.value)
+
+
+def test_json_that_is_too_long_is_not_even_read(tmp_path: Path) -> None:
+    with (tmp_path / "m.json").open("wb") as file:
+        file.write(b"{")
+        file.truncate(10**12)
+    with pytest.raises(UnsafeFileError, match="1000000000000 bytes"):
+        scan(tmp_path / "m.json")
+
+
+def test_what_is_not_finite_is_still_a_number(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text(json.dumps(sequential(layer("ReLU", "r", max_value=float("inf")))))
+    assert scan(tmp_path / "m.json").kind == "json"
+
+
+def test_training_is_left_out_at_any_depth(tmp_path: Path) -> None:
+    inner = {**sequential(layer("Dense", "d", units=1)), "compile_config": {"optimizer": keras3("Mine", "m", "mine")}}
+    (tmp_path / "m.json").write_text(json.dumps({**sequential(inner), "compile_config": {"loss": function("a", "b")}}))
+    architecture = scan(tmp_path / "m.json").architecture
+    assert "compile_config" not in json.dumps(architecture)
+    assert '"units": 1' in json.dumps(architecture)
+
+
+def test_the_allow_list_names_everything_once() -> None:
+    allowed = rules()
+    assert not any(allowed.code & kind.names for kind in (*allowed.classes, allowed.functions))
+    for module in ("os", "builtins", "keras.utils", "keras.src.utils.file_utils", "keras.saving", "keras.layers/../os"):
+        assert not any(kind.is_module(module) for kind in allowed.classes), module

@@ -1,14 +1,15 @@
-"""The command line: `dnndk-prep run | plan | check`."""
+"""The command line: `dnndk-prep run | plan | check | inspect`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +17,7 @@ from dnndk_prep import __version__
 from dnndk_prep.config import Config
 from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import DnndkPrepError, UsageError
+from dnndk_prep.keras_io.facts import inspect_model
 from dnndk_prep.pipeline import NAMES, Pipeline, Selection
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -48,7 +50,7 @@ def entry() -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`run`: the stages that have to run, in their order."""
-    pipeline, selection = Pipeline(_config(args)), _selection(args)
+    pipeline, selection = Pipeline(_config(args), args.allow_custom_code), _selection(args)
     stages = [stage.name for stage in selection.stages()]
     _stop_on_signals()
     done = 0
@@ -82,6 +84,13 @@ def check(args: argparse.Namespace) -> int:
     return 0
 
 
+def inspect(args: argparse.Namespace) -> int:
+    """`inspect`: what a model file holds, without running anything of it."""
+    facts = inspect_model(args.model)
+    print(json.dumps(facts.as_dict(), indent=2) if args.json else facts.as_text())
+    return 0
+
+
 def say(text: str) -> None:
     """Print one line now: the next one may be minutes away."""
     print(text, flush=True)
@@ -111,6 +120,8 @@ def _resume(args: argparse.Namespace, stage: str) -> str:
         words += ["--to", args.last]
     if args.force:
         words.append("--force")
+    if args.allow_custom_code:
+        words.append("--allow-custom-code")
     return shlex.join(words)
 
 
@@ -136,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for function, text in ((run, "run the pipeline"), (plan, "say what would run, and why"), (check, "check the YAML")):
-        command = commands.add_parser(function.__name__, help=text, description=(function.__doc__ or "").split(": ")[1])
+        command = commands.add_parser(function.__name__, help=text, description=_after(function))
         command.set_defaults(command=function)
         command.add_argument("pipeline", nargs="?", type=Path, default=Path("pipeline.yaml"), help="the YAML file")
         command.add_argument(
@@ -144,7 +155,23 @@ def _parser() -> argparse.ArgumentParser:
         )
         if function is not check:
             _add_selection(command)
+        if function is run:
+            command.add_argument(
+                "--allow-custom-code", action="store_true", help="import the modules that model.custom_objects names"
+            )
+    _add_inspect(commands.add_parser("inspect", help="say what a model file holds", description=_after(inspect)))
     return parser
+
+
+def _add_inspect(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=inspect)
+    command.add_argument("model", type=Path, metavar="MODEL", help="an .h5, .keras, JSON or weights file")
+    command.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def _after(function: Callable[[argparse.Namespace], int]) -> str:
+    """The help text of a command: its docstring without the command's name."""
+    return (function.__doc__ or "").partition(": ")[2]
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationInfo,
     model_validator,
 )
@@ -33,6 +35,16 @@ Number = Annotated[float, Field(strict=True)]
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1)]
 
 
+def _module_and_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", text):
+        raise ValueError("expected module:Class, for example my_layers:Scale")
+    return text
+
+
+# The place of a class or function of the user's: the module, a colon, the name.
+CustomObject = Annotated[str, AfterValidator(_module_and_name)]
+
+
 class Section(BaseModel):
     """A part of the YAML: unknown keys are mistakes, values never change."""
 
@@ -45,6 +57,14 @@ class ModelSection(Section):
     path: FilePath | None = None
     architecture: FilePath | None = None
     weights: FilePath | None = None
+    custom_objects: tuple[CustomObject, ...] = ()
+    # The folder of the YAML, where the modules of custom_objects may lie.
+    _folder: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="after")
+    def _note_folder(self, info: ValidationInfo) -> ModelSection:
+        self._folder = (info.context or {}).get("base", Path())
+        return self
 
     @model_validator(mode="after")
     def _one_way_in(self) -> ModelSection:
@@ -58,6 +78,11 @@ class ModelSection(Section):
     @property
     def given(self) -> bool:
         return bool(self.path or self.architecture)
+
+    @property
+    def folder(self) -> Path:
+        """Where the modules of custom_objects are looked for first."""
+        return self._folder
 
 
 class DatasetSection(Section):

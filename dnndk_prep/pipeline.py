@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dnndk_prep.code_version import code_version
-from dnndk_prep.config import Config
+from dnndk_prep.config import Config, ModelSection
 from dnndk_prep.errors import DnndkPrepError, StageError, UsageError, nearest
+from dnndk_prep.keras_io.custom import module_files
+from dnndk_prep.keras_io.load import architecture_beside
 from dnndk_prep.quiet import quiet_start
 from dnndk_prep.workspace import STAGE_JSON, StageRecord, Workspace, sha256_file, sha256_outside
 
@@ -44,7 +46,9 @@ PROOF = ("dataset", "preprocess", "seed")
 
 STAGES: tuple[Stage, ...] = (
     Stage("train_save", (), ("model", "dataset", "preprocess", "seed", "train_save")),
-    Stage("keras_2_tf", ("train_save",), ("keras_2_tf", "graph.inputs", "graph.outputs", *PROOF)),
+    Stage(
+        "keras_2_tf", ("train_save",), ("keras_2_tf", "model.custom_objects", "graph.inputs", "graph.outputs", *PROOF)
+    ),
     Stage("freeze_graph", ("keras_2_tf",), ("freeze_graph", "graph.reader", *PROOF)),
     # The proof compares with the reference outputs, which keras_2_tf keeps.
     Stage("optimize_for_inference", ("freeze_graph", "keras_2_tf"), ("graph.reader", *PROOF)),
@@ -100,10 +104,14 @@ class Selection:
 
 
 class Pipeline:
-    """A configuration and its workspace."""
+    """A configuration and its workspace.
 
-    def __init__(self, cfg: Config) -> None:
+    Without `allow_custom_code` a configuration with model.custom_objects does not run: nothing of them is imported.
+    """
+
+    def __init__(self, cfg: Config, allow_custom_code: bool = False) -> None:
         self.cfg = cfg
+        self._allow_custom_code = allow_custom_code
         self.workspace = Workspace(cfg.workspace)
         self._outside: dict[str, str] = {}
 
@@ -128,6 +136,13 @@ class Pipeline:
         Raises the DnndkPrepError of the stage that failed; what was finished before it stays.
         """
         stages = selection.stages()
+        if self.cfg.model.custom_objects and not self._allow_custom_code:
+            raise UsageError(
+                "model.custom_objects runs code of its own, and this command does not allow that",
+                expected="--allow-custom-code, for modules that you trust",
+                found=f"model.custom_objects: {', '.join(self.cfg.model.custom_objects)}",
+                remedy="run again with --allow-custom-code, or take the key out",
+            )
         with self.workspace.lock():
             self._require_before(stages, say)
             for stage in stages:
@@ -202,6 +217,7 @@ class Pipeline:
 
     def _fingerprint(self, stage: Stage) -> dict[str, Any]:
         values, files = _reads(self.cfg, stage.reads)
+        files |= _not_named(self.cfg.model, stage.reads)
         return {
             "code": stage.code(),
             "config": values,
@@ -253,6 +269,21 @@ def _reads(cfg: Config, reads: Sequence[str]) -> tuple[dict[str, Any], dict[str,
             else:
                 values[name] = list(item) if isinstance(item, tuple) else item
     return values, files
+
+
+def _not_named(model: ModelSection, reads: Sequence[str]) -> dict[str, Path]:
+    """The files that the model's section leads to: the code of its classes, and the JSON beside its weights."""
+    files: dict[str, Path] = {}
+    if {"model", "model.custom_objects"} & set(reads):
+        for spec in model.custom_objects:
+            path = module_files(spec, model.folder)
+            if path is not None:
+                files[f"model.custom_objects: {spec}"] = path
+    if "model" in reads and model.path is not None:
+        beside = architecture_beside(model.path)
+        if beside is not None:
+            files["the architecture beside model.path"] = beside
+    return files
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:

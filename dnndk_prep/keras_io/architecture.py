@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError
-
-Config = dict[str, Any]
+from dnndk_prep.keras_io import ops
+from dnndk_prep.keras_io.ops import Config, is_tensor
 
 MODELS = ("Functional", "Sequential", "Model")
 INNER_LAYERS = ("layer", "cell", "cells", "forward_layer", "backward_layer")
@@ -47,14 +47,17 @@ def layers_of(layer: Config) -> Iterator[Config]:
 
 
 def check_classes(architecture: Config, known: Container[str], file: str) -> None:
-    """Raises ModelFileError that lists every layer, however deep, whose class is not in `known`, and every op node."""
+    """Raises ModelFileError that lists every layer, however deep, that Keras 2 lacks: its class, or its operation.
+
+    known: the classes that there are; an operation must be in the tables of keras_io.ops.
+    """
     problems = [text for layer in layers_of(architecture) if (text := _why_not(layer, known))]
     if problems:
         raise ModelFileError(
             f"{file} holds {len(problems)} layer(s) that Keras 2 does not have",
-            expected="layers of Keras' own that Keras 2 and Keras 3 share",
+            expected="layers of Keras' own that Keras 2 and Keras 3 share, or classes named in model.custom_objects",
             found="; ".join(problems),
-            remedy="replace them by such layers (Rescaling for x * a + b, Add, Multiply, ...) and save again",
+            remedy="replace them by such layers and save again, or name your own classes in model.custom_objects",
         )
 
 
@@ -67,24 +70,30 @@ def without_masks(layer: Config) -> Config:
     if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
         return layer
     layers = [without_masks(member) for member in config["layers"]]
+    # Keras 2 writes lists here, and no masks.
+    if any(isinstance(node, list) for member in layers for node in member.get("inbound_nodes", [])):
+        return {**layer, "config": {**config, "layers": layers}}
     ends = set(_layers_named(config.get("output_layers")))
-    while masks := [m["name"] for m in layers if _is_operation(m) and not ({m["name"]} & (ends | _read(layers)))]:
+    while masks := [m["name"] for m in layers if is_operation(m) and not ({m["name"]} & (ends | _read(layers)))]:
         layers = [member for member in layers if member.get("name") not in masks]
     there = {member.get("name") for member in layers}
     return {**layer, "config": {**config, "layers": [_without_missing_mask(member, there) for member in layers]}}
 
 
-def is_tensor(value: Any) -> bool:
-    """Whether `value` is Keras 3's reference to what a call of a layer gave."""
-    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
+def is_operation(layer: Config) -> bool:
+    """Whether `layer` is an operation of Keras 3 that is no layer, such as the Add of x + 1.
 
-
-def _is_operation(layer: Config) -> bool:
+    An .h5 does not tell the module, and keras.ops has an Add, too; but only layers can be trained.
+    """
     if ".ops" in str(layer.get("module")):
         return True
-    # An .h5 does not tell the module, and keras.ops has an Add, too; but only layers have a dtype and can be trained.
     config = layer.get("config")
-    return isinstance(config, dict) and layer["class_name"] not in MODELS and not {"trainable", "dtype"} & set(config)
+    return (
+        isinstance(config, dict)
+        and "trainable" not in config
+        and layer.get("class_name") not in ("InputLayer", ops.OPERATION, *MODELS)
+        and any(isinstance(node, dict) for node in layer.get("inbound_nodes", []))
+    )
 
 
 def _read(layers: list[Config]) -> set[str]:
@@ -118,9 +127,10 @@ def _why_not(layer: Config, known: Container[str]) -> str | None:
     kind = str(layer.get("class_name"))
     config = layer.get("config")
     name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None) or "unnamed"
-    if _is_operation(layer) or kind in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"):
-        function = config.get("function", kind) if isinstance(config, dict) else kind
-        return f"{name}: the operation {function}"
-    if kind in known:
+    if is_operation(layer) or kind in (*ops.TF_LAMBDAS, "TensorFlowOpLayer"):
+        text = ops.problem(layer)
+        return f"{name}: {text}" if text else None
+    registered = str(layer.get("registered_name") or kind)
+    if kind.rpartition(">")[2] in known:
         return None
-    return f"{name}: {layer.get('registered_name') or kind}"
+    return f"{name}: {registered}"

@@ -18,6 +18,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tf_keras.src import backend
+from tf_keras.src.engine import base_layer
 from tf_keras.src.layers.rnn import gru_v1, lstm_v1
 from tf_keras.src.saving.legacy import hdf5_format
 
@@ -27,15 +28,21 @@ from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
 from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
-from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete, layers_of
+from dnndk_prep.keras_io.architecture import MODELS, expect_complete, layers_of
 from dnndk_prep.keras_io.keras2 import to_keras2
 from dnndk_prep.keras_io.load import KerasSource, open_hdf5
+from dnndk_prep.keras_io.op_layer import Operation
+from dnndk_prep.keras_io.ops import OPERATION, without_tf_lambdas
+from dnndk_prep.keras_io.settings import check_settings
+from dnndk_prep.keras_io.supported import check_supported
 from dnndk_prep.keras_io.through_keras import first_line
+from dnndk_prep.keras_io.valid_names import with_valid_names
 
 learning_phase = backend.deprecated_internal_learning_phase_scope
 
 # The layers of Keras 2 for TensorFlow 2 put their loops into library functions, which TensorFlow 1.9 cannot run.
 LOOPING_LAYERS = {"LSTM": lstm_v1.LSTM, "GRU": gru_v1.GRU}
+OWN_OBJECTS = {**LOOPING_LAYERS, **KERAS3_ACTIVATIONS, **PLAIN_ACTIVATIONS, OPERATION: Operation}
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,17 @@ def build_inference(source: KerasSource) -> InferenceGraph:
     classes when it builds in a graph: models that were made with tf_keras before cannot predict afterwards. Raises
     ModelFileError where Keras 2 cannot express the model or the weights do not match the architecture.
     """
-    config = _converted(source)
+    config, old_names = _converted(source)
+    custom = source.custom.scope(tf_keras, source.config)
     # Names of layers and ops are counted up in a process; they must not depend on what it did before.
     backend.clear_session()
     graph = tf.Graph()
     with _inference_mode(graph):
-        model = _build(config, source.file)
+        model = _build(config, source.file, custom)
+        check_settings(model, config, source.file)
         with open_hdf5(source.weights) as file:
-            variables = _variables(model, file.get("model_weights", file), source.file)
-        result = _inference_graph(graph, model, variables)
+            variables = _variables(model, file.get("model_weights", file), source.file, old_names)
+        result = _inference_graph(graph, model, variables, old_names)
     backend.clear_session()
     return result
 
@@ -105,10 +114,12 @@ def chosen(built: InferenceGraph) -> tuple[list[Found], list[Found]]:
     return inputs, outputs
 
 
-def _converted(source: KerasSource) -> dict[str, Any]:
+def _converted(source: KerasSource) -> tuple[dict[str, Any], dict[str, str]]:
+    """The architecture as Keras 2 builds it, and the old names of the layers that had to get new ones."""
     with expect_complete(source.file):
-        check_classes(source.config, _known_layers(), source.file)
-        return _with_input(to_keras2(source.config) if source.is_keras3 else _without_modules(source.config))
+        check_supported(source.config, source.file, source.custom.names)
+        config = to_keras2(source.config) if source.is_keras3 else without_tf_lambdas(_without_modules(source.config))
+        return with_valid_names(_with_input(config))
 
 
 def _without_modules(config: dict[str, Any]) -> dict[str, Any]:
@@ -120,6 +131,8 @@ def _without_modules(config: dict[str, Any]) -> dict[str, Any]:
     for layer in layers_of(result):
         for key in ("module", "registered_name", "build_config"):
             layer.pop(key, None)
+        # A class that was registered by its package; custom classes go by their names.
+        layer["class_name"] = layer["class_name"].rpartition(">")[2]
     return result
 
 
@@ -178,16 +191,19 @@ def _every_step_kept() -> Iterator[None]:
         backend.rnn = original
 
 
-def _build(config: dict[str, Any], file: str) -> tf_keras.Model:
+def _build(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -> tf_keras.Model:
+    failed: list[str] = []
     try:
-        with tf_keras.utils.custom_object_scope({**LOOPING_LAYERS, **KERAS3_ACTIVATIONS, **PLAIN_ACTIVATIONS}):
+        with tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom}), _noting_failures(failed):
             model = tf_keras.layers.deserialize(config)
     # Keras raises whatever it meets; all of it means that this architecture cannot be built.
     except Exception as error:
+        with tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom}):
+            place = failed[0] if failed else _not_readable(config)
         raise ModelFileError(
-            f"Keras 2 cannot build the model in {file}",
+            f"Keras 2 cannot build {place or 'the model'} in {file}",
             expected="layers and settings that Keras 2 has",
-            found=first_line(error),
+            found=_cause(error),
             remedy="build the model without that layer or setting, and save it again",
         ) from error
     if not getattr(model, "inputs", None):
@@ -200,12 +216,52 @@ def _build(config: dict[str, Any], file: str) -> tf_keras.Model:
     return model
 
 
-def _variables(model: tf_keras.Model, group: h5py.Group, file: str) -> dict[str, np.ndarray]:
+@contextmanager
+def _noting_failures(failed: list[str]) -> Iterator[None]:
+    """Puts the layer into `failed` whose call fails; the innermost comes first."""
+    original = base_layer.Layer.__call__
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(self, *args, **kwargs)
+        except Exception:
+            failed.append(f"the layer {self.name!r} ({type(self).__name__})")
+            raise
+
+    base_layer.Layer.__call__ = call
+    try:
+        yield
+    finally:
+        base_layer.Layer.__call__ = original
+
+
+def _not_readable(config: dict[str, Any]) -> str:
+    """The first layer that Keras 2 cannot make from its settings, by itself."""
+    for layer in layers_of(config):
+        if layer["class_name"] in MODELS:
+            continue
+        try:
+            tf_keras.layers.deserialize({"class_name": layer["class_name"], "config": deepcopy(layer["config"])})
+        # The same failures as of the whole model.
+        except Exception:
+            return f"the layer {layer['config'].get('name')!r} ({layer['class_name']})"
+    return ""
+
+
+def _cause(error: BaseException) -> str:
+    """What Keras says, without the settings that it repeats before it says what is wrong with them."""
+    text = str(error).rpartition("Exception encountered: ")[2].strip()
+    return text.splitlines()[0][:300] if text else first_line(error)
+
+
+def _variables(
+    model: tf_keras.Model, group: h5py.Group, file: str, old_names: Mapping[str, str]
+) -> dict[str, np.ndarray]:
     """The stored weights by the name of their variable."""
     version = _attribute(group, "keras_version", "1")
     backend_name = _attribute(group, "backend", "")
     values: dict[str, np.ndarray] = {}
-    for layer, stored in _pairs(model, group, file):
+    for layer, stored in _pairs(model, group, file, old_names):
         wanted = hdf5_format._legacy_weights(layer)
         names = hdf5_format.load_attributes_from_hdf5_group(group[stored], "weight_names")
         found = [np.asarray(group[stored][name]) for name in names]
@@ -224,12 +280,12 @@ def _variables(model: tf_keras.Model, group: h5py.Group, file: str) -> dict[str,
     return values
 
 
-def _pairs(model: tf_keras.Model, group: h5py.Group, file: str) -> list[tuple[Any, str]]:
+def _pairs(model: tf_keras.Model, group: h5py.Group, file: str, old_names: Mapping[str, str]) -> list[tuple[Any, str]]:
     """Each layer with weights and the group that holds them: by name, or else in order, as Keras does."""
     layers = [layer for layer in model.layers if layer.weights]
     names = hdf5_format.load_attributes_from_hdf5_group(group, "layer_names")
     stored = [n for n in names if hdf5_format.load_attributes_from_hdf5_group(group[n], "weight_names")]
-    wanted = [layer.name for layer in layers]
+    wanted = [old_names.get(layer.name, layer.name) for layer in layers]
     if len(stored) != len(wanted):
         missing = [name for name in wanted if name not in stored] or [name for name in stored if name not in wanted]
         raise ModelFileError(
@@ -241,7 +297,9 @@ def _pairs(model: tf_keras.Model, group: h5py.Group, file: str) -> list[tuple[An
     return list(zip(layers, wanted if set(wanted) == set(stored) else stored, strict=True))
 
 
-def _inference_graph(graph: tf.Graph, model: tf_keras.Model, variables: dict[str, np.ndarray]) -> InferenceGraph:
+def _inference_graph(
+    graph: tf.Graph, model: tf_keras.Model, variables: dict[str, np.ndarray], old_names: Mapping[str, str]
+) -> InferenceGraph:
     graph_def = graph.as_graph_def()
     inputs = [tensor.op.name for tensor in model.inputs]
     outputs = _output_names(graph_def, [tensor.name.removesuffix(":0") for tensor in model.outputs])
@@ -259,8 +317,8 @@ def _inference_graph(graph: tf.Graph, model: tf_keras.Model, variables: dict[str
         inputs=tuple(map(_spec, inputs, model.inputs)),
         outputs=tuple(map(_spec, outputs, model.outputs)),
         variables={name: variables[name] for name in named},
-        input_layers=tuple(model.input_names),
-        output_layers=tuple(model.output_names),
+        input_layers=tuple(old_names.get(name, name) for name in model.input_names),
+        output_layers=tuple(old_names.get(name, name) for name in model.output_names),
     )
 
 
@@ -284,11 +342,6 @@ def _spec(name: str, tensor: tf.Tensor) -> TensorSpec:
 def _attribute(group: h5py.Group, name: str, default: str) -> str:
     value = group.attrs.get(name, default)
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _known_layers() -> frozenset[str]:
-    classes = (name for name in dir(tf_keras.layers) if isinstance(getattr(tf_keras.layers, name), type))
-    return frozenset(classes) | frozenset(MODELS)
 
 
 def _new_names(

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io.architecture import INNER_LAYERS, MODELS, Config, is_tensor
+from dnndk_prep.keras_io.architecture import INNER_LAYERS, MODELS, is_operation
+from dnndk_prep.keras_io.ops import OPERATION, Config, from_keras3, is_tensor
 
 EVERY_LAYER = "every layer"
 ANY_VALUE = object()
@@ -63,6 +64,9 @@ DROPPED: Mapping[str, Mapping[str, Any]] = {
 
 # Keras 2 learns these shapes when the layer is called.
 ADDED: Mapping[str, Config] = {"MultiHeadAttention": {"query_shape": None, "key_shape": None, "value_shape": None}}
+
+# What a model's own config holds, beside its layers; a Sequential tells the type of its first input, too.
+MODEL_KEYS = frozenset(["name", "trainable", "layers", "input_layers", "output_layers", "build_input_shape", "dtype"])
 
 INITIALIZER_KEYS = ("input_axes", "output_axes")
 
@@ -150,7 +154,10 @@ def _activation(name: str, key: str, value: Any) -> Any:
 
 
 def _model(kind: str, config: Config) -> Config:
-    layers = [_layer(layer) for layer in config["layers"]]
+    for key in config.keys() - MODEL_KEYS:
+        if config[key] is not None:
+            raise _no_form(config["name"], key, config[key])
+    layers = [_operation(layer) if is_operation(layer) else _layer(layer) for layer in config["layers"]]
     result: Config = {"name": config["name"], "layers": layers}
     if "trainable" in config:
         result["trainable"] = config["trainable"]
@@ -161,10 +168,19 @@ def _model(kind: str, config: Config) -> Config:
     members = {layer["config"]["name"]: layer for layer in layers}
     for layer, old in zip(layers, config["layers"], strict=True):
         layer["name"] = layer["config"]["name"]
-        layer["inbound_nodes"] = [_call(layer["name"], node, members) for node in old["inbound_nodes"]]
+        if layer["class_name"] == OPERATION:
+            tensors = [[*_tensor(tensor, members), {}] for tensor in layer.pop("tensors")]
+            layer["inbound_nodes"] = [tensors]
+        else:
+            layer["inbound_nodes"] = [_call(layer["name"], node, members) for node in old["inbound_nodes"]]
     result["input_layers"] = _ends(config["input_layers"], lambda end: end)
     result["output_layers"] = _ends(config["output_layers"], lambda end: _output(end, members))
     return result
+
+
+def _operation(layer: Config) -> Config:
+    config, tensors = from_keras3(layer)
+    return {"class_name": OPERATION, "config": config, "tensors": tensors}
 
 
 def _call(name: str, node: Any, members: Mapping[str, Config]) -> list[Any]:

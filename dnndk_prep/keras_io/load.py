@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -16,14 +15,15 @@ import h5py
 
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.keras_io.architecture import expect_complete, layers_of, without_masks
-from dnndk_prep.keras_io.scan import refuse_code, refuse_outside_data
-from dnndk_prep.keras_io.through_keras import archive_to_hdf5, first_line, major, weights_to_hdf5
+from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
+from dnndk_prep.keras_io.scan import HDF5_SIGNATURE, SAVE_AGAIN, Contents, scan, scan_architecture, scan_weights
+from dnndk_prep.keras_io.scan import ZIP_SIGNATURE as ZIP_SIGNATURE
+from dnndk_prep.keras_io.scan import signature_of as _signature
+from dnndk_prep.keras_io.supported import check_supported
+from dnndk_prep.keras_io.through_keras import first_line, major, weights_to_hdf5
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-ZIP_SIGNATURE = b"PK\x03\x04"
-# Far above any architecture; a small archive must not unpack into all memory.
-MAX_CONFIG_BYTES = 256 * 2**20
-SAVE_AGAIN = "save the model again: model.save('model.h5')"
+# What people write between the name of a model and what kind of file this is.
+STEM = re.compile(r"(?i)([._-]?weights)?(\.(h5|hdf5|hdf))+$")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class KerasSource:
     config: dict[str, Any]
     keras_version: str
     weights: Path
+    # What the user brings along for classes that Keras does not have.
+    custom: CustomObjects = NO_CUSTOM_OBJECTS
     # Holds the folder of a weights file that was made here; the folder goes with it.
     kept: tempfile.TemporaryDirectory[str] | None = None
 
@@ -46,32 +48,57 @@ class KerasSource:
         return major(self.keras_version) >= 3
 
 
-def read_model(path: Path) -> KerasSource:
-    """A complete model: an HDF5 file or a .keras archive of Keras 2 or 3.
+def read_model(path: Path, custom: CustomObjects = NO_CUSTOM_OBJECTS) -> KerasSource:
+    """A complete model: an HDF5 file or a .keras archive of Keras 2 or 3, or weights with their JSON beside them.
 
     Raises ModelFileError for anything else, and UnsafeFileError where opening it would run code or read other files.
     """
-    signature = _signature(path)
-    if signature.startswith(HDF5_SIGNATURE):
-        return _from_hdf5(path)
-    if signature.startswith(ZIP_SIGNATURE):
-        return _from_archive(path)
-    is_json = signature.lstrip()[:1] in (b"{", b"[")
-    raise ModelFileError(
-        f"{path} is not a complete Keras model",
-        expected="an HDF5 file (.h5) or a .keras archive that holds architecture and weights",
-        found="JSON text" if is_json else f"a file that begins with {signature[:8]!r}",
-        remedy="give it as model.architecture together with model.weights" if is_json else SAVE_AGAIN,
-    )
+    contents = scan(path, custom=custom.names)
+    if contents.architecture is None:
+        is_weights = contents.layout != "none"
+        if is_weights and (architecture := architecture_beside(path)):
+            return read_architecture_weights(architecture, path, custom)
+        raise ModelFileError(
+            f"{path} holds no architecture",
+            expected="an HDF5 file with the attribute model_config",
+            found="a weights file" if is_weights else "an HDF5 file that Keras did not write",
+            remedy=_how_to_add(path) if is_weights else SAVE_AGAIN,
+        )
+    if contents.weights is None:
+        raise ModelFileError(
+            f"{path} is not a complete Keras model",
+            expected="an HDF5 file (.h5) or a .keras archive that holds architecture and weights",
+            found="JSON text",
+            remedy="give it as model.architecture together with model.weights",
+        )
+    if contents.kind == "archive":
+        return _from_archive(contents, custom)
+    config, version = _config_and_version(contents)
+    return KerasSource(str(path), _normal(config, str(path)), version, path, custom)
 
 
-def read_architecture_weights(architecture: Path, weights: Path) -> KerasSource:
+def architecture_beside(weights: Path) -> Path | None:
+    """The JSON file that belongs to a weights file by its name: net.json to net.h5, net.weights.h5 and net_weights.h5.
+
+    None where there is none, and where the file at `weights` holds an architecture itself or is no HDF5 file.
+    """
+    beside = weights.with_name(STEM.sub("", weights.name) + ".json")
+    if beside == weights or not beside.is_file() or not weights.is_file():
+        return None
+    if not _signature(weights).startswith(HDF5_SIGNATURE) or scan_weights(weights).layout == "none":
+        return None
+    with open_hdf5(weights) as file:
+        return None if "model_config" in file.attrs else beside
+
+
+def read_architecture_weights(
+    architecture: Path, weights: Path, custom: CustomObjects = NO_CUSTOM_OBJECTS
+) -> KerasSource:
     """A model in two files: the architecture as JSON and the weights as HDF5, of whatever layout.
 
     Raises as `read_model` does.
     """
-    config, version = _parse(_read_text(architecture), str(architecture))
-    refuse_code(config, str(architecture))
+    _signature(architecture)
     signature = _signature(weights)
     if not signature.startswith(HDF5_SIGNATURE):
         raise ModelFileError(
@@ -80,29 +107,31 @@ def read_architecture_weights(architecture: Path, weights: Path) -> KerasSource:
             found=f"a file that begins with {signature[:8]!r}",
             remedy="save the weights again: model.save_weights('model.weights.h5')",
         )
-    with open_hdf5(weights) as file:
-        layout = _layout(file)
-    if layout == "classic":
-        return KerasSource(str(weights), _normal(config, str(architecture)), version, weights)
-    if layout == "none":
+    stored = scan_weights(weights)
+    if stored.layout == "none":
         raise ModelFileError(
             f"{weights} holds no weights of a Keras model",
             expected="layer_names, model_weights or layers in the HDF5 file",
             found="none of them",
             remedy="save the weights again: model.save_weights('model.weights.h5')",
         )
+    config, version = _config_and_version(scan_architecture(architecture, weights=stored, custom=custom.names))
+    if stored.layout == "classic":
+        return KerasSource(str(weights), _normal(config, str(architecture)), version, weights, custom)
+    check_supported(config, str(architecture), custom.names)
     # Only the Keras that wrote this layout reads it.
-    writer = version if layout == "keras3" or major(version) < 3 else "2"
-    made = weights_to_hdf5(config, weights, writer)
-    return KerasSource(str(weights), _normal(config, str(architecture)), version, Path(made.name) / "model.h5", made)
+    writer = version if stored.layout == "keras3" or major(version) < 3 else "2"
+    made = weights_to_hdf5(config, weights, writer, stored.numbers, custom)
+    classic = Path(made.name) / "model.h5"
+    return KerasSource(str(weights), _normal(config, str(architecture)), version, classic, custom, made)
 
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """The HDF5 file, open for reading; what HDF5 finds wrong with it is a ModelFileError."""
+    scan_weights(path)
     try:
         with h5py.File(path, "r") as file:
-            refuse_outside_data(file)
             yield file
     except (OSError, RuntimeError, KeyError) as error:
         raise ModelFileError(
@@ -113,121 +142,40 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
-def _signature(path: Path) -> bytes:
-    if path.is_dir():
-        saved = (path / "saved_model.pb").exists()
+def _how_to_add(weights: Path) -> str:
+    stem = STEM.sub("", weights.name)
+    near = [path.name for path in sorted(weights.parent.glob("*.json")) if path.is_file()]
+    give = f"model.architecture: {near[0] if len(near) == 1 else f'{stem}.json'} with model.weights: {weights.name}"
+    there = f" (there: {', '.join(near[:5])})" if near else ""
+    return f"give the architecture, too: {give}{there}; open('{stem}.json', 'w').write(model.to_json()) writes it"
+
+
+def _from_archive(contents: Contents, custom: CustomObjects) -> KerasSource:
+    file, weights = contents.file, contents.weights
+    assert weights is not None
+    if contents.assets:
         raise ModelFileError(
-            f"{path} is a folder",
-            expected="a model file",
-            found="a SavedModel folder" if saved else "a folder",
-            remedy=SAVE_AGAIN,
+            f"{file} keeps vocabularies of text layers",
+            expected="a model of numbers: no graph for the DPU holds words",
+            found=", ".join(contents.assets[:5]),
+            remedy="save the part of the model that comes after the text layers",
         )
-    try:
-        with path.open("rb") as file:
-            signature = file.read(64)
-    except FileNotFoundError as error:
-        near = sorted(p.name for p in path.parent.glob("*") if p.suffix in (".h5", ".hdf5", ".keras", ".json"))
-        raise ModelFileError(
-            f"{path} does not exist",
-            expected="a model file",
-            found=f"in {path.parent}: {', '.join(near[:5]) or 'no model file'}",
-            remedy="correct the path",
-        ) from error
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read", found=error.strerror, remedy="make it readable") from error
-    if not signature:
-        raise ModelFileError(f"{path} is empty", expected="a model file", found="0 bytes", remedy="copy it again")
-    return signature
+    config, told = _config_and_version(contents)
+    version = contents.keras_version or told
+    check_supported(config, file, custom.names)
+    made = weights_to_hdf5(config, weights, version, contents.numbers, custom)
+    written = scan(Path(made.name) / "model.h5", custom=custom.names)
+    config, _ = _config_and_version(written)
+    return KerasSource(file, _normal(config, file), version, Path(made.name) / "model.h5", custom, made)
 
 
-def _from_hdf5(path: Path) -> KerasSource:
-    with open_hdf5(path) as file:
-        text = file.attrs.get("model_config")
-        layout = _layout(file)
-        version = _text(file.attrs.get("keras_version") or "")
-    if text is None:
-        raise ModelFileError(
-            f"{path} holds no architecture",
-            expected="an HDF5 file with the attribute model_config",
-            found="a weights file" if layout != "none" else "an HDF5 file that Keras did not write",
-            remedy="give the architecture, too: model.architecture + model.weights" if layout != "none" else SAVE_AGAIN,
-        )
-    config, told = _parse(_text(text), str(path))
-    refuse_code(config, str(path))
-    return KerasSource(str(path), _normal(config, str(path)), version or told, path)
-
-
-def _from_archive(path: Path) -> KerasSource:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config, version = _parse(_member(archive, "config.json"), f"{path}: config.json")
-            metadata = json.loads(_member(archive, "metadata.json"))
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError) as error:
-        raise ModelFileError(
-            f"{path} is not a whole .keras archive",
-            expected="a zip archive with config.json, metadata.json and model.weights.h5",
-            found=first_line(error),
-            remedy="copy the file again (it may be cut short), or save the model again",
-        ) from error
-    if broken:
-        raise ModelFileError(f"{path} is damaged", found=f"a wrong checksum in {broken}", remedy="copy it again")
-    refuse_code(config, str(path))
-    version = metadata.get("keras_version", version)
-    made = archive_to_hdf5(path, version)
-    with open_hdf5(Path(made.name) / "model.h5") as file:
-        config, _ = _parse(_text(file.attrs["model_config"]), str(path))
-    return KerasSource(str(path), _normal(config, str(path)), version, Path(made.name) / "model.h5", made)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> str:
-    size = archive.getinfo(name).file_size
-    if size > MAX_CONFIG_BYTES:
-        raise zipfile.BadZipFile(f"{name} of {size} bytes")
-    return archive.read(name).decode("utf-8", errors="replace")
-
-
-def _layout(file: h5py.File) -> str:
-    if "layer_names" in file.attrs or "model_weights" in file:
-        return "classic"
-    if "_layer_checkpoint_dependencies" in file:
-        return "keras2"
-    return "keras3" if "layers" in file or "vars" in file else "none"
-
-
-def _read_text(path: Path) -> str:
-    _signature(path)
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelFileError(
-            f"{path} is not an architecture",
-            expected="JSON as model.to_json() writes it",
-            found="a binary file",
-            remedy="give a complete model as model.path",
-        ) from error
-
-
-def _parse(text: str, file: str) -> tuple[dict[str, Any], str]:
-    """The architecture in `text`, and the version of the Keras that wrote it."""
-    try:
-        config = json.loads(text)
-        found = "JSON without class_name and config"
-    except ValueError as error:
-        config, found = None, f"no JSON: {error}"
-    if not isinstance(config, dict) or "class_name" not in config or not isinstance(config.get("config"), dict | list):
-        raise ModelFileError(
-            f"{file} is not an architecture",
-            expected="JSON as model.to_json() writes it, with class_name and config",
-            found=found,
-            remedy="write it again: open('model.json', 'w').write(model.to_json())",
-        )
-    for layer in layers_of(config):
-        # Losses and metrics may be of the user's own; nothing here trains.
-        layer.pop("compile_config", None)
+def _config_and_version(contents: Contents) -> tuple[dict[str, Any], str]:
+    """The architecture, and the version of the Keras that wrote it."""
+    config = contents.architecture
+    assert config is not None
     # Keras 2 writes its version into the JSON, Keras 3 does not.
-    version = config.get("keras_version") or ("3" if "module" in config or _has(config, "batch_shape") else "2")
-    return {key: value for key, value in config.items() if key not in ("keras_version", "backend")}, str(version)
+    version = contents.keras_version or ("3" if "module" in config or _has(config, "batch_shape") else "2")
+    return {key: value for key, value in config.items() if key not in ("keras_version", "backend")}, version
 
 
 def _has(config: dict[str, Any], key: str) -> bool:
@@ -245,7 +193,3 @@ def _normal(config: dict[str, Any], file: str) -> dict[str, Any]:
                     if setting.get(key):
                         setting[key] = [None, *setting[key][1:]]
         return result
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
-from dnndk_prep.keras_io.architecture import layers_of
+from dnndk_prep.keras_io.architecture import is_operation, layers_of
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.through_keras import first_line, import_keras
 
@@ -29,9 +29,11 @@ class Predictor:
     def __init__(self, source: KerasSource) -> None:
         self._keras = import_keras(source.keras_version)
         self._file = source.file
-        config = {**_origin(source.config), **source.config} if source.is_keras3 else source.config
+        custom = source.custom.scope(self._keras, source.config)
+        config = _with_origins(source.config) if source.is_keras3 else source.config
         try:
-            self._model = self._keras.models.model_from_json(json.dumps(config))
+            with self._keras.utils.custom_object_scope(custom):
+                self._model = self._keras.models.model_from_json(json.dumps(config))
             with tempfile.TemporaryDirectory(prefix="dnndk_prep_") as folder:
                 # Keras tells the layout by the file's name.
                 link = Path(folder) / "classic.h5"
@@ -88,10 +90,29 @@ def probe_batch(source: KerasSource, inputs: Sequence[TensorSpec], seed: int) ->
     return batch
 
 
-def _origin(config: dict[str, Any]) -> dict[str, Any]:
-    """Where Keras 3 finds the class of the model; it writes this into JSON, but not into .h5 files."""
+def _with_origins(config: dict[str, Any]) -> dict[str, Any]:
+    """The architecture with the modules by which Keras 3 finds the model's class and its operations.
+
+    It writes them into JSON, but not into .h5 files, where an operation would be taken for the layer of its name.
+    """
     module = "keras.src.models.functional" if config["class_name"] == "Functional" else "keras"
-    return {"module": module, "registered_name": None}
+    return {"module": module, "registered_name": None, **_with_modules(config)}
+
+
+def _with_modules(layer: dict[str, Any]) -> dict[str, Any]:
+    config = layer["config"]
+    if "module" not in layer and is_operation(layer):
+        return {**layer, "module": _module_of(layer["class_name"]), "registered_name": layer["class_name"]}
+    if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
+        return layer
+    return {**layer, "config": {**config, "layers": [_with_modules(member) for member in config["layers"]]}}
+
+
+def _module_of(operation: str) -> str | None:
+    from keras.src import ops
+
+    modules = (ops.numpy, ops.nn, ops.math, ops.core, ops.image)
+    return next((module.__name__ for module in modules if isinstance(vars(module).get(operation), type)), None)
 
 
 def _is_embedding(layer: dict[str, Any]) -> bool:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import math
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dnndk_prep.errors import ModelFileError
+from dnndk_prep.errors import DnndkPrepError, ModelFileError
+from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
+
+# Beside the stored weights Keras makes some that it does not store: counters and states of random numbers.
+UNSTORED_WEIGHTS = 2**20
 
 
-def archive_to_hdf5(path: Path, version: str) -> tempfile.TemporaryDirectory[str]:
-    """A .keras archive, written by Keras `version`, as model.h5 in a new folder."""
-    return _through_keras(version, str(path), lambda keras, folder: _load_archive(keras, path, folder))
+def weights_to_hdf5(
+    config: dict[str, Any], weights: Path, version: str, numbers: int, custom: CustomObjects = NO_CUSTOM_OBJECTS
+) -> tempfile.TemporaryDirectory[str]:
+    """An architecture with weights in a newer layout, written by Keras `version`, as model.h5 in a new folder.
 
-
-def weights_to_hdf5(config: dict[str, Any], weights: Path, version: str) -> tempfile.TemporaryDirectory[str]:
-    """An architecture with weights in a newer layout, written by Keras `version`, as model.h5 in a new folder."""
-    return _through_keras(version, str(weights), lambda keras, folder: _load_weights(keras, config, weights, folder))
+    numbers: how many the weights file holds; an architecture that needs many more is not built. Both files were looked
+    at by `scan` before. Raises ModelFileError for what Keras cannot load.
+    """
+    load = partial(_load_weights, config=config, weights=weights, numbers=numbers, custom=custom)
+    return _through_keras(version, str(weights), load)
 
 
 def import_keras(version: str) -> ModuleType:
@@ -62,6 +71,8 @@ def _through_keras(
         with _no_advice():
             model = load(keras, Path(made.name))
             model.save(target, include_optimizer=False)
+    except DnndkPrepError:
+        raise
     # Keras raises whatever it meets; all of it means that this file is not what it says.
     except Exception as error:
         raise ModelFileError(
@@ -87,14 +98,37 @@ def _no_advice() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _load_weights(keras: ModuleType, config: dict[str, Any], weights: Path, folder: Path) -> Any:
-    model = keras.models.model_from_json(json.dumps(config))
-    model.load_weights(_named(weights, folder / "model.weights.h5"))
+def _load_weights(
+    keras: ModuleType, folder: Path, config: dict[str, Any], weights: Path, numbers: int, custom: CustomObjects
+) -> Any:
+    # Not load_model: it would read what else the user's archive holds, and what it says about training.
+    scope = keras.utils.custom_object_scope(custom.scope(keras, config))
+    with _at_most(keras, numbers + UNSTORED_WEIGHTS), scope:
+        model = keras.models.model_from_json(json.dumps(config))
+        model.load_weights(_named(weights, folder / "model.weights.h5"))
     return model
 
 
-def _load_archive(keras: ModuleType, path: Path, folder: Path) -> Any:
-    return keras.models.load_model(_named(path, folder / "model.keras"), compile=False, safe_mode=True)
+@contextmanager
+def _at_most(keras: ModuleType, limit: int) -> Iterator[None]:
+    """Layers refuse to make more than `limit` numbers of weights: Keras makes room before it looks at stored ones."""
+    original = keras.layers.Layer.add_weight
+    signature = inspect.signature(original)
+    made = 0
+
+    def add_weight(*args: Any, **kwargs: Any) -> Any:
+        nonlocal made
+        shape = signature.bind(*args, **kwargs).arguments.get("shape") or ()
+        made += math.prod(int(size) for size in ([shape] if isinstance(shape, int) else shape) if size is not None)
+        if made > limit:
+            raise ValueError(f"the architecture needs more than the {limit} numbers that its weights may have")
+        return original(*args, **kwargs)
+
+    keras.layers.Layer.add_weight = add_weight
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = original
 
 
 def _named(path: Path, name: Path) -> str:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dnndk_prep.config import Config
 from dnndk_prep.errors import StageError
 from dnndk_prep.keras_io import save
+from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects, load_custom_objects
 from dnndk_prep.keras_io.load import KerasSource, read_architecture_weights, read_model
 
 SOURCE_JSON = "source.json"
 SOURCES = ("complete", "json_weights", "checkpoint")
 
 
-def read_source(folder: Path, wanted: str | None) -> tuple[KerasSource, str]:
+def custom_objects(cfg: Config) -> CustomObjects:
+    """What model.custom_objects names, imported; the pipeline has asked for permission."""
+    return load_custom_objects(cfg.model.custom_objects, cfg.model.folder)
+
+
+def read_source(folder: Path, wanted: str | None, custom: CustomObjects = NO_CUSTOM_OBJECTS) -> tuple[KerasSource, str]:
     """The model in the form `wanted`, or in the first form that `folder` has, and that form's name.
 
     Raises StageError if `folder` does not have the form that is wanted.
@@ -25,9 +32,9 @@ def read_source(folder: Path, wanted: str | None) -> tuple[KerasSource, str]:
     for name in [wanted] if wanted else SOURCES:
         files = [folder / file for file in there[name] if (folder / file).exists()]
         if name == "json_weights" and len(files) == 2:
-            return read_architecture_weights(*files), name
+            return read_architecture_weights(files[0], files[1], custom), name
         if name != "json_weights" and files:
-            return read_model(files[0]), name
+            return read_model(files[0], custom), name
     present = sorted(path.name for path in folder.iterdir())
     raise StageError(
         f"{folder.name} does not hold the model that keras_2_tf.source: {wanted} asks for",

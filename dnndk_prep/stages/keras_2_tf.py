@@ -8,14 +8,14 @@ from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.names import op_names_text
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, INFER_GRAPH, RestoredRunner, write_checkpoint, write_graph
 from dnndk_prep.keras_io.inference import build_inference, chosen, renamed
-from dnndk_prep.stages._model import read_source
+from dnndk_prep.stages._model import custom_objects, read_source
 from dnndk_prep.stages._proof import fitting_test_part, make_reference, prove
 from dnndk_prep.stages.context import StageContext
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write tf_chkpt.ckpt.*, checkpoint, tf_infer_graph.pb and .pbtxt, op_names.txt, graph.json, reference.npz."""
-    source, form = read_source(ctx.inputs["train_save"], ctx.cfg.keras_2_tf.source)
+    source, form = read_source(ctx.inputs["train_save"], ctx.cfg.keras_2_tf.source, custom_objects(ctx.cfg))
     built = renamed(build_inference(source), ctx.cfg.graph.inputs, ctx.cfg.graph.outputs)
     graph_def = write_checkpoint(ctx.out / CHECKPOINT, built.graph_def, built.variables)
     # The graph is what today's TensorFlow made; freeze_graph brings it to the reader's level.

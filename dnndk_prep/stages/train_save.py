@@ -13,13 +13,19 @@ import numpy as np
 from dnndk_prep.data.parts import Part
 from dnndk_prep.data.sources import imdb
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io.load import ZIP_SIGNATURE, KerasSource, read_architecture_weights, read_model
+from dnndk_prep.keras_io.load import (
+    ZIP_SIGNATURE,
+    KerasSource,
+    architecture_beside,
+    read_architecture_weights,
+    read_model,
+)
 from dnndk_prep.keras_io.sample_net import build_sample_cnn
 from dnndk_prep.keras_io.sample_others import build_segmenter, build_text_classifier, build_vector_classifier
 from dnndk_prep.keras_io.save import ARCHITECTURE, ARCHIVE, COMPLETE, WEIGHTS, save_all
 from dnndk_prep.keras_io.train import Examples, train
 from dnndk_prep.stages import _inputs
-from dnndk_prep.stages._model import SOURCE_JSON
+from dnndk_prep.stages._model import SOURCE_JSON, custom_objects
 from dnndk_prep.stages.context import StageContext
 from dnndk_prep.workspace import sha256_file
 
@@ -30,17 +36,21 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _take_in(ctx: StageContext) -> dict[str, Any]:
-    model = ctx.cfg.model
-    if model.path is not None:
-        source = read_model(model.path)
+    model, custom = ctx.cfg.model, custom_objects(ctx.cfg)
+    beside = architecture_beside(model.path) if model.path is not None else None
+    if model.path is not None and beside is None:
+        source = read_model(model.path, custom)
         with model.path.open("rb") as file:
             is_archive = file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE
         files = {ARCHIVE if is_archive else COMPLETE: model.path}
     else:
-        assert model.architecture is not None
-        assert model.weights is not None
-        source = read_architecture_weights(model.architecture, model.weights)
-        files = {ARCHITECTURE: model.architecture, WEIGHTS: model.weights}
+        architecture, weights = beside or model.architecture, model.path or model.weights
+        assert architecture is not None
+        assert weights is not None
+        if beside is not None:
+            ctx.say(f"train_save: {weights.name} holds weights alone; with the architecture beside it, {beside.name}")
+        source = read_architecture_weights(architecture, weights, custom)
+        files = {ARCHITECTURE: architecture, WEIGHTS: weights}
     for name, path in files.items():
         shutil.copyfile(path, ctx.out / name)
     _write_source(ctx.out, source, files)

@@ -171,8 +171,8 @@ def test_all_unknown_layers_are_named_at_once() -> None:
     custom = layer("MyLayer", "mine", call(tensor("x")), registered_name=None)
     custom["registered_name"] = "pkg>MyLayer"
     operation = {
-        "class_name": "Add",
-        "config": {"name": "plus"},
+        "class_name": "Einsum",
+        "config": {"name": "plus", "subscripts": "ab->a"},
         "name": "plus",
         "inbound_nodes": [call(tensor("x"), 1)],
     }
@@ -180,7 +180,7 @@ def test_all_unknown_layers_are_named_at_once() -> None:
     model = functional(entry(), custom, operation, inner, outputs=["plus", 0, 0])
     with pytest.raises(ModelFileError) as caught:
         check_classes(model, KNOWN, "m.h5")
-    for text in ("m.h5 holds 3", "mine: pkg>MyLayer", "plus: the operation Add", "deep: Other"):
+    for text in ("m.h5 holds 3", "mine: pkg>MyLayer", "plus: the operation Einsum", "deep: Other"):
         assert text in str(caught.value)
 
 

@@ -1,0 +1,153 @@
+"""The user's own layers and functions, named as module:Class: imported only where the user allows it.
+
+A class belongs to the Keras whose Layer it is based on. The graph is built by Keras 2, so it takes classes based on
+tf_keras; a file of Keras 3 is read and predicted by Keras 3, and takes a class of the same name based on keras as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dnndk_prep.errors import UsageError
+from dnndk_prep.keras_io.architecture import layers_of
+
+KEY = "model.custom_objects"
+
+
+@dataclass(frozen=True)
+class CustomObjects:
+    """What was imported for model.custom_objects."""
+
+    objects: tuple[Any, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that files may use for them."""
+        return frozenset(item.__name__ for item in self.objects)
+
+    def spellings(self, config: dict[str, Any]) -> frozenset[str]:
+        """`names`, and the registered names ("package>Class") by which `config` calls them."""
+        spelled = (layer.get(key) for layer in layers_of(config) for key in ("class_name", "registered_name"))
+        return self.names | {text for text in spelled if isinstance(text, str) and _bare(text) in self.names}
+
+    def scope(self, keras: ModuleType, config: dict[str, Any]) -> dict[str, Any]:
+        """What `keras` (keras or tf_keras) looks up while it reads `config`, by every spelling.
+
+        Raises UsageError for a layer of `config` whose class is based on the other Keras alone.
+        """
+        fitting = {item.__name__: item for item in self.objects if _fits(item, keras)}
+        missing = {_bare(str(layer.get("class_name"))) for layer in layers_of(config)} & self.names - fitting.keys()
+        if missing:
+            raise UsageError(
+                f"{KEY}: {keras.__name__} needs a class of its own for {', '.join(sorted(missing))}",
+                expected=f"a class of that name based on {keras.__name__}.layers.Layer",
+                found=", ".join(
+                    f"{item.__module__}:{item.__name__}" for item in self.objects if _bare_in(item, missing)
+                ),
+                remedy=f"add module:Class of one to {KEY}; a file of Keras 3 needs one of keras and one of tf_keras",
+            )
+        return {text: fitting[_bare(text)] for text in self.spellings(config) if _bare(text) in fitting}
+
+
+NO_CUSTOM_OBJECTS = CustomObjects()
+
+
+def load_custom_objects(specs: Sequence[str], folder: Path) -> CustomObjects:
+    """Import what `specs` (module:Class) name, from `folder` or from what is installed.
+
+    This runs the modules' code. Raises UsageError for a module or a name that is not there.
+    """
+    with _importable(folder):
+        return CustomObjects(tuple(_imported(spec, folder) for spec in specs))
+
+
+def module_files(spec: str, folder: Path) -> Path | None:
+    """The file, or the folder of a package, that `spec` (module:Class) is imported from; found without running it.
+
+    None where there is no such module.
+    """
+    top = spec.partition(":")[0].partition(".")[0]
+    local = _local(top, folder)
+    if local is not None:
+        return local
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if found is None or found.origin is None:
+        return None
+    origin = Path(found.origin)
+    return origin.parent if found.submodule_search_locations else origin
+
+
+def _local(top: str, folder: Path) -> Path | None:
+    return next((path for path in (folder / f"{top}.py", folder / top) if path.exists()), None)
+
+
+def _imported(spec: str, folder: Path) -> Any:
+    module_name, _, name = spec.partition(":")
+    top = module_name.partition(".")[0]
+    if _local(top, folder) is not None and not _lies_in(sys.modules.get(top), folder):
+        # Another folder's module of that name.
+        for loaded in [key for key in sys.modules if key == top or key.startswith(f"{top}.")]:
+            del sys.modules[loaded]
+    try:
+        module = importlib.import_module(module_name)
+    # Whatever the user's module raises.
+    except Exception as error:
+        raise UsageError(
+            f"{KEY}: the module {module_name} cannot be imported",
+            expected=f"{module_name.replace('.', '/')}.py beside the YAML, or an installed module",
+            found=f"{type(error).__name__}: {error}",
+            remedy="correct the name, or mend the module",
+        ) from error
+    item = getattr(module, name, None)
+    if not callable(item) or not hasattr(item, "__name__"):
+        raise UsageError(
+            f"{KEY}: the module {module_name} has no class or function {name}",
+            expected="module:Class",
+            found=", ".join(key for key in vars(module) if not key.startswith("_"))[:200] or "nothing",
+            remedy="correct the name",
+        )
+    return item
+
+
+def _lies_in(module: ModuleType | None, folder: Path) -> bool:
+    path = getattr(module, "__file__", None)
+    return path is not None and folder.resolve() in Path(path).resolve().parents
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    place = str(folder.resolve())
+    sys.path.insert(0, place)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(place)
+
+
+def _fits(item: Any, keras: ModuleType) -> bool:
+    """Whether `keras` can use it; what is no layer (an initializer, an activation) serves any Keras."""
+    if not isinstance(item, type):
+        return True
+    bases = {base.__module__.partition(".")[0] for base in item.__mro__}
+    other = {"keras", "tf_keras"} - {keras.__name__}
+    return keras.__name__ in bases or not bases & other
+
+
+def _bare(text: str) -> str:
+    return text.rpartition(">")[2]
+
+
+def _bare_in(item: Any, names: set[str]) -> bool:
+    return item.__name__ in names

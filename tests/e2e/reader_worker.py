@@ -1,0 +1,43 @@
+"""Reads files as the product does, one line of JSON for each; run by test_broken_files in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+from dnndk_prep.config_file import load_config
+from dnndk_prep.errors import DnndkPrepError
+from dnndk_prep.keras_io.load import read_architecture_weights, read_model
+
+READ = {"model": read_model, "pair": read_architecture_weights, "config": load_config}
+
+
+def said(kind: str, paths: list[str]) -> dict[str, str]:
+    """`read`, the error that the user is told, or the traceback of any other."""
+    try:
+        READ[kind](*map(Path, paths))
+    except DnndkPrepError as error:
+        # What is told must be text that a terminal takes.
+        return {"error": type(error).__name__, "text": str(error).encode().decode()}
+    except BaseException:
+        return {"traceback": traceback.format_exc()}
+    return {"read": kind}
+
+
+def main() -> None:
+    # Whatever Keras and HDF5 print goes elsewhere.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        kind, paths = json.loads(line)
+        answers.write(json.dumps(said(kind, paths)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Every known weakness of Keras' loaders, as a file: nothing runs, nothing else is read, the answer comes quickly."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+from hostile_files import ATTACKS, Scene, external, linked, sequential
+
+from dnndk_prep.errors import UnsafeFileError
+from dnndk_prep.keras_io.load import read_architecture_weights
+
+# Reads a harmless file first: what is imported and started then is not the hostile file's doing.
+READER = """
+import encodings.cp437, json, resource, sys, time
+from pathlib import Path
+from dnndk_prep.errors import DnndkPrepError
+from dnndk_prep.keras_io.load import read_model
+from dnndk_prep.keras_io.scan import sandbox
+good, path = map(Path, sys.argv[1:3])
+read_model(good)
+BAD = ("exec", "compile", "marshal.loads", "pickle.find_class", "os.system", "os.exec", "os.posix_spawn",
+       "socket.connect", "socket.getaddrinfo", "subprocess.Popen", "import", "code.__new__", "function.__new__")
+events = []
+sys.addaudithook(lambda name, arguments: events.append(f"{name} {arguments}"[:200]) if name in BAD else None)
+sys.addaudithook(lambda name, arguments: events.append(f"open {arguments[0]}")
+                 if name == "open" and Path(str(arguments[0])).name in ("secret", "witness", "w.py", "w") else None)
+start = time.monotonic()
+try:
+    read_model(path)
+    said, code = "nothing", 0
+except DnndkPrepError as error:
+    said, code = str(error), error.exit_code
+seconds = time.monotonic() - start
+sandbox._server.stop()
+memory = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+heavy = [name for name in sys.modules if name in ("tensorflow", "keras", "tf_keras")]
+print(json.dumps({"said": said, "code": code, "seconds": seconds, "mb": max(memory) / 1024, "events": events,
+                  "heavy": heavy}))
+"""
+IN_OPEN_OR_ACCESS = 0x20 | 0x01
+
+
+class Watch:
+    """Tells whether anybody opened a file, HDF5's own calls included, by the kernel's word."""
+
+    def __init__(self, path: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._handle = libc.inotify_init1(os.O_NONBLOCK)
+        assert libc.inotify_add_watch(self._handle, os.fsencode(path), IN_OPEN_OR_ACCESS) >= 0
+
+    def was_opened(self) -> bool:
+        try:
+            return bool(os.read(self._handle, 4096))
+        except BlockingIOError:
+            return False
+
+
+def read_apart(good: Path, path: Path) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-c", READER, good, path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+@pytest.mark.parametrize(("make", "names"), [attack[1:] for attack in ATTACKS], ids=[name for name, *_ in ATTACKS])
+def test_it_is_refused_before_anything_of_it_runs(scene: Scene, make: Callable[[Scene], Path], names: str) -> None:
+    good = scene.hdf5(sequential()).rename(scene.folder / "good.h5")
+    path, watch = make(scene), Watch(scene.secret)
+    before = sorted(scene.folder.parent.rglob("*"))
+    # The clock is no fair judge on a machine that does other things, too: the best of three counts.
+    told = [read_apart(good, path)]
+    while told[-1]["seconds"] > 2 and len(told) < 3:
+        told.append(read_apart(good, path))
+    for answer in told:
+        assert answer["code"] == 6, answer["said"]
+        assert names in answer["said"]
+        assert path.name in answer["said"]
+        assert "topsecret" not in answer["said"]
+        assert answer["events"] == []
+        assert answer["heavy"] == []
+        assert answer["mb"] < 1000
+    assert told[-1]["seconds"] < 2
+    assert not scene.witness.exists()
+    assert not watch.was_opened()
+    assert sorted(scene.folder.parent.rglob("*")) == before
+
+
+def test_a_hostile_architecture_beside_good_weights(scene: Scene) -> None:
+    weights = scene.hdf5(None)
+    with pytest.raises(UnsafeFileError, match="Lambda in evil"):
+        read_architecture_weights(scene.json(json.dumps(sequential(scene.old_lambda()))), weights)
+    with pytest.raises(UnsafeFileError, match=r"/layers/x is stored in"):
+        read_architecture_weights(scene.json(json.dumps(sequential())), scene.hdf5(None, external(scene)))
+    assert not scene.witness.exists()
+
+
+def test_the_attacks_are_real(scene: Scene) -> None:
+    """Without the scan the code runs and the secret is read; else the tests above would prove nothing."""
+    import tf_keras
+
+    # It may go on to complain about the weights.
+    with contextlib.suppress(ValueError):
+        tf_keras.models.load_model(scene.hdf5(sequential(scene.old_lambda())))
+    assert scene.witness.exists()
+    watch = Watch(scene.secret)
+    with h5py.File(scene.hdf5(sequential(), external(scene))) as file:
+        assert bytes(file["layers/x"][:9]) == b"topsecret"
+    assert watch.was_opened()
+    with h5py.File(scene.hdf5(sequential(), linked(scene))) as file, pytest.raises((KeyError, OSError)):
+        file["layers/x"]
+    assert watch.was_opened()
+
+
+def test_the_command_line_says_so_with_exit_6(scene: Scene) -> None:
+    path = scene.hdf5(sequential(scene.old_lambda()))
+    (scene.folder / "p.yaml").write_text(f"model: {{path: {path}}}\nworkspace: {scene.folder / 'out'}\n")
+    command = [sys.executable, "-m", "dnndk_prep", "run", str(scene.folder / "p.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 6, done.stderr
+    assert "Lambda in evil" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not scene.witness.exists()

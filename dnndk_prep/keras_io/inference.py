@@ -29,6 +29,7 @@ from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
 from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
 from dnndk_prep.keras_io.architecture import MODELS, expect_complete, layers_of
+from dnndk_prep.keras_io.finite import finite
 from dnndk_prep.keras_io.keras2 import to_keras2
 from dnndk_prep.keras_io.load import KerasSource, open_hdf5
 from dnndk_prep.keras_io.op_layer import Operation
@@ -195,7 +196,7 @@ def _build(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -> tf_k
     failed: list[str] = []
     try:
         with tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom}), _noting_failures(failed):
-            model = tf_keras.layers.deserialize(config)
+            model = tf_keras.layers.deserialize(finite(config))
     # Keras raises whatever it meets; all of it means that this architecture cannot be built.
     except Exception as error:
         with tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom}):

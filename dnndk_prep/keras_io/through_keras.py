@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import math
 import os
@@ -18,6 +17,7 @@ from typing import Any
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
+from dnndk_prep.keras_io.finite import finite
 
 # Beside the stored weights Keras makes some that it does not store: counters and states of random numbers.
 UNSTORED_WEIGHTS = 2**20
@@ -104,7 +104,7 @@ def _load_weights(
     # Not load_model: it would read what else the user's archive holds, and what it says about training.
     scope = keras.utils.custom_object_scope(custom.scope(keras, config))
     with _at_most(keras, numbers + UNSTORED_WEIGHTS), scope:
-        model = keras.models.model_from_json(json.dumps(config))
+        model = keras.layers.deserialize(finite(config))
         model.load_weights(_named(weights, folder / "model.weights.h5"))
     return model
 

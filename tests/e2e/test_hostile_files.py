@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import pytest
-from hostile_files import ATTACKS, Scene, external, linked, sequential
 
-from dnndk_prep.errors import UnsafeFileError
-from dnndk_prep.keras_io.load import read_architecture_weights
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import pytest
+from hostile_files import ATTACKS, Scene, external, linked, old, sequential
+
+from dnndk_prep.errors import ModelFileError, UnsafeFileError
+from dnndk_prep.keras_io.inference import build_inference
+from dnndk_prep.keras_io.load import read_architecture_weights, read_model
 
 # Reads a harmless file first: what is imported and started then is not the hostile file's doing.
 READER = """
@@ -134,3 +138,15 @@ def test_the_command_line_says_so_with_exit_6(scene: Scene) -> None:
     assert "Lambda in evil" in done.stderr
     assert "Traceback" not in done.stderr
     assert not scene.witness.exists()
+
+
+def test_calls_that_wait_for_each_other(scene: Scene) -> None:
+    """Keras 2 would look for the first of them for ever."""
+    nodes = {"x": [], "a": [[["b", 0, 0, {}]]], "b": [[["a", 0, 0, {}]]]}
+    layers = [{"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, 4]}}]
+    layers += [old("Dense", name, units=4) for name in ("a", "b")]
+    layers = [{**layer, "name": name, "inbound_nodes": nodes[name]} for layer, name in zip(layers, nodes, strict=True)]
+    ends = {"input_layers": [["x", 0, 0]], "output_layers": [["b", 0, 0]]}
+    model = {"class_name": "Functional", "config": {"name": "f", "layers": layers, **ends}}
+    with pytest.raises(ModelFileError, match="wait for each other"):
+        build_inference(read_model(scene.hdf5(model)))

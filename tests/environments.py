@@ -26,7 +26,7 @@ class NotHereError(Exception):
 
 def python_of(name: str) -> Path:
     """The Python of the environment `name`, built on the first call. Raises NotHereError with the reason."""
-    folder = _cache() / name
+    folder = cache() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(folder.suffix + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -38,7 +38,12 @@ def python_of(name: str) -> Path:
     return folder / "bin" / "python"
 
 
-def _cache() -> Path:
+def without_tensorflow() -> dict[str, str]:
+    """The environment for a Python with another TensorFlow: importing this one's sets TF2_BEHAVIOR for all."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("TF2_", "TF_", "KERAS_"))}
+
+
+def cache() -> Path:
     return Path(os.environ.get("DNNDK_PREP_READERS") or Path.home() / ".cache" / "dnndk_prep" / "readers")
 
 

@@ -6,6 +6,7 @@ import inspect
 import logging
 import math
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,12 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import h5py
+
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.finite import finite
 
 # Beside the stored weights Keras makes some that it does not store: counters and states of random numbers.
 UNSTORED_WEIGHTS = 2**20
+# What Keras 2.12 called the group of a model's layers, which is "layers" since 2.13.
+OLD_GROUP = "_layer_checkpoint_dependencies"
 
 
 def weights_to_hdf5(
@@ -105,7 +110,7 @@ def _load_weights(
     scope = keras.utils.custom_object_scope(custom.scope(keras, config))
     with _at_most(keras, numbers + UNSTORED_WEIGHTS), scope:
         model = keras.layers.deserialize(finite(config))
-        model.load_weights(_named(weights, folder / "model.weights.h5"))
+        model.load_weights(_readable(weights, folder / "model.weights.h5"))
     return model
 
 
@@ -131,7 +136,22 @@ def _at_most(keras: ModuleType, limit: int) -> Iterator[None]:
         keras.layers.Layer.add_weight = original
 
 
-def _named(path: Path, name: Path) -> str:
-    """The file under a name from which Keras tells its format."""
-    name.symlink_to(path.resolve())
+def _readable(path: Path, name: Path) -> str:
+    """The file under a name from which Keras tells its format, with the names of groups that it reads today."""
+    with h5py.File(path, "r") as file:
+        is_of_today = OLD_GROUP not in file
+    if is_of_today:
+        name.symlink_to(path.resolve())
+    else:
+        shutil.copyfile(path, name)
+        with h5py.File(name, "r+") as file:
+            _rename_groups(file)
     return str(name)
+
+
+def _rename_groups(group: h5py.Group) -> None:
+    if OLD_GROUP in group:
+        group.move(OLD_GROUP, "layers")
+    for item in group.values():
+        if isinstance(item, h5py.Group):
+            _rename_groups(item)

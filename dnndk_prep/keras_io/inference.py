@@ -200,7 +200,7 @@ def _build(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -> tf_k
     # Keras raises whatever it meets; all of it means that this architecture cannot be built.
     except Exception as error:
         with tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom}):
-            place = failed[0] if failed else _not_readable(config)
+            place = failed[0] if failed else _not_readable(config, str(error))
         raise ModelFileError(
             f"Keras 2 cannot build {place or 'the model'} in {file}",
             expected="layers and settings that Keras 2 has",
@@ -236,17 +236,20 @@ def _noting_failures(failed: list[str]) -> Iterator[None]:
         base_layer.Layer.__call__ = original
 
 
-def _not_readable(config: dict[str, Any]) -> str:
-    """The first layer that Keras 2 cannot make from its settings, by itself."""
-    for layer in layers_of(config):
-        if layer["class_name"] in MODELS:
-            continue
+def _not_readable(config: dict[str, Any], said: str) -> str:
+    """The first layer that Keras 2 cannot make from its settings by itself, or whose class it says it does not know."""
+    layers = [layer for layer in layers_of(config) if layer["class_name"] not in MODELS]
+    for layer in layers:
         try:
             tf_keras.layers.deserialize({"class_name": layer["class_name"], "config": deepcopy(layer["config"])})
         # The same failures as of the whole model.
         except Exception:
-            return f"the layer {layer['config'].get('name')!r} ({layer['class_name']})"
-    return ""
+            return _called(layer)
+    return next((_called(layer) for layer in layers if f"'{layer['class_name']}'" in said), "")
+
+
+def _called(layer: dict[str, Any]) -> str:
+    return f"the layer {layer['config'].get('name')!r} ({layer['class_name']})"
 
 
 def _cause(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.keras_io.architecture import is_operation, layers_of
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.through_keras import first_line, import_keras
+from dnndk_prep.keras_io.valid_names import with_valid_names
 
 # For axes that a model leaves free; divisible by the strides of common networks.
 FREE_SIZE = 32
@@ -30,7 +31,8 @@ class Predictor:
         self._keras = import_keras(source.keras_version)
         self._file = source.file
         custom = source.custom.scope(self._keras, source.config)
-        config = _with_origins(source.config) if source.is_keras3 else source.config
+        # TensorFlow runs no layers with spaces in their names, which another backend of Keras 3 does.
+        config = _with_origins(with_valid_names(source.config)[0]) if source.is_keras3 else source.config
         try:
             with self._keras.utils.custom_object_scope(custom):
                 self._model = self._keras.models.model_from_json(json.dumps(config))

@@ -27,6 +27,8 @@ from dnndk_prep.keras_io.layer_orders import (
 )
 from dnndk_prep.keras_io.layer_shapes import ELEMENTWISE, LOCAL, MERGES, SPATIAL, Shape, is_channels_first, shapes_of
 
+# A larger vector is put in order by a Permute; the index of its features would take more memory than it.
+MAX_SHUFFLED = 2**22
 PASSING = (*ELEMENTWISE, *MERGES, "Concatenate", "BatchNormalization", "PReLU")
 
 
@@ -239,11 +241,11 @@ class _Turner:
         if turns_itself:
             self._emit(call, [self._as(ref, LAST)])
             return SAME
-        if self._number in self._keep or None in shape[1:]:
+        sizes = [size for size in shape[1:] if size is not None]
+        if self._number in self._keep or None in shape[1:] or math.prod(sizes) > MAX_SHUFFLED:
             self._emit(call, [self._as(ref, SAME)])
             return SAME
         self._emit(call, [self._refs[ref]])
-        sizes = [size for size in shape[1:] if size is not None]
         index = np.arange(math.prod(sizes)).reshape(sizes[0], -1).T.ravel()
         return Shuffled(tuple(index.tolist()), frozenset([self._number]))
 

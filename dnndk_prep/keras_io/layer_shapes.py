@@ -77,11 +77,10 @@ def window(config: Config, rank: int) -> tuple[list[int], list[int]]:
     """The size of the window, dilation counted, and the strides, for each of `rank` axes."""
     sizes = numbers(config.get("kernel_size") or config.get("pool_size") or 2, rank)
     dilation = numbers(config.get("dilation_rate") or 1, rank)
-    default = sizes if "pool_size" in config else 1
-    return (
-        [(size - 1) * step + 1 for size, step in zip(sizes, dilation, strict=True)],
-        numbers(config.get("strides") or default, rank),
-    )
+    strides = numbers(config.get("strides") or (sizes if "pool_size" in config else 1), rank)
+    if min(*sizes, *dilation, *strides) < 1:
+        raise ValueError(f"a window of {sizes} with strides {strides} and dilation {dilation}")
+    return [(size - 1) * step + 1 for size, step in zip(sizes, dilation, strict=True)], strides
 
 
 def is_channels_first(config: Config) -> bool:

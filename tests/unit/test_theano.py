@@ -83,7 +83,7 @@ def test_gates_of_keras_1() -> None:
 
 
 def test_rows_behind_a_flatten_are_shuffled() -> None:
-    passing = [("Dropout", {}), ("BatchNormalization", {})]
+    passing: list[tuple[str, Config]] = [("Dropout", {}), ("BatchNormalization", {})]
     graph = model(("Conv2D", CONV), ("Flatten", {}), *passing, ("Dense", {"units": 1}))
     image = np.arange(3 * 4 * 5)
     for leaf in graph.leaves():
@@ -106,6 +106,17 @@ def test_a_flatten_that_turns_by_itself_shuffles_nothing() -> None:
     new = to_channels_last(graph)
     np.testing.assert_array_equal(new.calls[-1].leaf.weights[0][:, 0], np.arange(60))
     assert new.calls[-2].leaf.config["data_format"] == "channels_last"
+
+
+def test_a_vector_of_millions_is_not_shuffled_by_an_index() -> None:
+    graph = model(("Conv2D", CONV), ("Flatten", {}), ("Dense", {"units": 1}), shape=(2, 2001, 2001))
+    assert kinds(to_channels_last(graph)) == ["InputLayer", "Conv2D", "Permute", "Flatten", "Dense"]
+
+
+@pytest.mark.parametrize("config", [{"strides": [0, 1]}, {"kernel_size": [2, -1]}, {"dilation_rate": [0, 0]}])
+def test_a_window_of_no_size_is_an_error(config: Config) -> None:
+    with pytest.raises(ValueError, match="a window of"):
+        shapes_of(model(("Conv2D", {**CONV, **config})))
 
 
 def test_axes_move() -> None:

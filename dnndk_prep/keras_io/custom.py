@@ -33,6 +33,13 @@ class CustomObjects:
         """The names that files may use for them."""
         return frozenset(item.__name__ for item in self.objects)
 
+    @property
+    def file_names(self) -> frozenset[str]:
+        """`names`, and the registered ones by which Keras 2 writes some of them: "package>Class"."""
+        keras = sys.modules.get("tf_keras")
+        registered = [keras.saving.get_registered_name(item) for item in self.objects] if keras else []
+        return self.names | {*registered}
+
     def spellings(self, config: dict[str, Any]) -> frozenset[str]:
         """`names`, and the registered names ("package>Class") by which `config` calls them."""
         spelled = (layer.get(key) for layer in layers_of(config) for key in ("class_name", "registered_name"))

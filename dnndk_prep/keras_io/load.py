@@ -53,7 +53,7 @@ def read_model(path: Path, custom: CustomObjects = NO_CUSTOM_OBJECTS) -> KerasSo
 
     Raises ModelFileError for anything else, and UnsafeFileError where opening it would run code or read other files.
     """
-    contents = scan(path, custom=custom.names)
+    contents = scan(path, custom=custom.file_names)
     if contents.architecture is None:
         is_weights = contents.layout != "none"
         if is_weights and (architecture := architecture_beside(path)):
@@ -115,7 +115,7 @@ def read_architecture_weights(
             found="none of them",
             remedy="save the weights again: model.save_weights('model.weights.h5')",
         )
-    config, version = _config_and_version(scan_architecture(architecture, weights=stored, custom=custom.names))
+    config, version = _config_and_version(scan_architecture(architecture, weights=stored, custom=custom.file_names))
     if stored.layout == "classic":
         return KerasSource(str(weights), _normal(config, str(architecture)), version, weights, custom)
     check_supported(config, str(architecture), custom.names)
@@ -164,7 +164,7 @@ def _from_archive(contents: Contents, custom: CustomObjects) -> KerasSource:
     version = contents.keras_version or told
     check_supported(config, file, custom.names)
     made = weights_to_hdf5(config, weights, version, contents.numbers, custom)
-    written = scan(Path(made.name) / "model.h5", custom=custom.names)
+    written = scan(Path(made.name) / "model.h5", custom=custom.file_names)
     config, _ = _config_and_version(written)
     return KerasSource(file, _normal(config, file), version, Path(made.name) / "model.h5", custom, made)
 

@@ -125,10 +125,6 @@ def _argmax(x: tf.Tensor, axis: int | None = 0, dtype: str = "int32") -> tf.Tens
     return tf.argmax(x, axis, dtype)
 
 
-def _flatten(x: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(x, [-1, int(np.prod(x.shape[1:]))])
-
-
 COMPUTE: Mapping[str, Callable[..., Any]] = {
     "add": _binary(tf.add),
     "subtract": _binary(tf.subtract),
@@ -171,7 +167,6 @@ COMPUTE: Mapping[str, Callable[..., Any]] = {
     "min": _reduced(tf.reduce_min),
     "argmax": _argmax,
     "clip": _clip,
-    "flatten": _flatten,
     "reshape": lambda x, shape: tf.reshape(x, [shape] if isinstance(shape, int) else shape),
     "transpose": _transpose,
     "swap_axes": _swap_axes,

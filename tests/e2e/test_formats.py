@@ -344,6 +344,18 @@ def test_layers_of_the_users(custom: Path, kind: Any, name: str):
     assert_within(Predictor(source).predict(ONES), wanted)
 
 
+def test_a_layer_that_is_registered_by_its_package(custom: Path):
+    text = (custom / "my_layers.py").read_text()
+    decorated = text.replace("class Scale", "@tf_keras.saving.register_keras_serializable('mine')\nclass Scale")
+    (custom / "my_layers.py").write_text(decorated)
+    sys.modules.pop("my_layers", None)
+    wanted = scaled(custom, tf_keras, "m.h5")
+    source = read_model(custom / "m.h5", load_custom_objects(["my_layers:Scale"], custom))
+    assert "mine>Scale" in json.dumps(source.config)
+    assert_within(outputs(frozen(source), ONES), wanted)
+    assert_within(Predictor(source).predict(ONES), wanted)
+
+
 def test_a_class_of_the_other_keras_alone_is_said(custom: Path):
     scaled(custom, keras, "m.h5")
     for spec, missing in (("my_layers:Scale", "keras"), ("my_layers3:Scale", "tf_keras")):

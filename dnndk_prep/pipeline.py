@@ -17,6 +17,7 @@ from dnndk_prep.config import Config, ModelSection
 from dnndk_prep.errors import DnndkPrepError, StageError, UsageError, nearest
 from dnndk_prep.keras_io.custom import module_files
 from dnndk_prep.keras_io.load import architecture_beside
+from dnndk_prep.keras_io.scan import scan, scan_architecture, scan_weights
 from dnndk_prep.quiet import quiet_start
 from dnndk_prep.workspace import STAGE_JSON, StageRecord, Workspace, sha256_file, sha256_outside
 
@@ -149,9 +150,20 @@ class Pipeline:
                 step = Step(stage, True, "--force") if selection.force else self._step(stage)
                 started = time.monotonic()
                 if step.runs:
+                    if "model" in stage.reads:
+                        self._scan_model()
                     say(f"{stage.name}: {step.why}")
                     self._run_stage(stage, say)
                 yield step, time.monotonic() - started
+
+    def _scan_model(self) -> None:
+        """Look at the user's files before a stage imports TensorFlow: a file that is refused is refused at once."""
+        model = self.cfg.model
+        custom = [spec.partition(":")[2] for spec in model.custom_objects]
+        if model.path is not None:
+            scan(model.path, custom=custom)
+        elif model.architecture is not None and model.weights is not None:
+            scan_architecture(model.architecture, weights=scan_weights(model.weights), custom=custom)
 
     def _require_before(self, stages: Sequence[Stage], say: Callable[[str], None]) -> None:
         """A run that begins in the middle uses earlier folders as they are, and says where they are out of date."""

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from dnndk_prep.keras_io.scan import HDF5_SIGNATURE, SAVE_AGAIN, Contents, scan,
 from dnndk_prep.keras_io.scan import ZIP_SIGNATURE as ZIP_SIGNATURE
 from dnndk_prep.keras_io.scan import signature_of as _signature
 from dnndk_prep.keras_io.supported import check_supported
+from dnndk_prep.keras_io.theano import converted
 from dnndk_prep.keras_io.through_keras import first_line, major, weights_to_hdf5
 
 # What people write between the name of a model and what kind of file this is.
@@ -74,7 +75,7 @@ def read_model(path: Path, custom: CustomObjects = NO_CUSTOM_OBJECTS) -> KerasSo
     if contents.kind == "archive":
         return _from_archive(contents, custom)
     config, version = _config_and_version(contents)
-    return KerasSource(str(path), _normal(config, str(path)), version, path, custom)
+    return _modern(KerasSource(str(path), _normal(config, str(path), version), version, path, custom))
 
 
 def architecture_beside(weights: Path) -> Path | None:
@@ -117,13 +118,25 @@ def read_architecture_weights(
         )
     config, version = _config_and_version(scan_architecture(architecture, weights=stored, custom=custom.file_names))
     if stored.layout == "classic":
-        return KerasSource(str(weights), _normal(config, str(architecture)), version, weights, custom)
+        return _modern(KerasSource(str(weights), _normal(config, str(architecture), version), version, weights, custom))
     check_supported(config, str(architecture), custom.names)
     # Only the Keras that wrote this layout reads it.
     writer = version if stored.layout == "keras3" or major(version) < 3 else "2"
     made = weights_to_hdf5(config, weights, writer, stored.numbers, custom)
     classic = Path(made.name) / "model.h5"
-    return KerasSource(str(weights), _normal(config, str(architecture)), version, classic, custom, made)
+    return _modern(
+        KerasSource(str(weights), _normal(config, str(architecture), version), version, classic, custom, made)
+    )
+
+
+def _modern(source: KerasSource) -> KerasSource:
+    """The model as Keras 2 on TensorFlow has it, where Keras 1 or Theano wrote it or its channels come first."""
+    with open_hdf5(source.weights) as file:
+        group = file.get("model_weights", file)
+        made = converted(source.config, group, source.keras_version, source.file)
+    if made is None:
+        return source
+    return replace(source, config=made[0], keras_version="2", weights=Path(made[1].name) / "model.h5", kept=made[1])
 
 
 @contextmanager
@@ -166,7 +179,9 @@ def _from_archive(contents: Contents, custom: CustomObjects) -> KerasSource:
     made = weights_to_hdf5(config, weights, version, contents.numbers, custom)
     written = scan(Path(made.name) / "model.h5", custom=custom.file_names)
     config, _ = _config_and_version(written)
-    return KerasSource(file, _normal(config, file), version, Path(made.name) / "model.h5", custom, made)
+    return _modern(
+        KerasSource(file, _normal(config, file, version), version, Path(made.name) / "model.h5", custom, made)
+    )
 
 
 def _config_and_version(contents: Contents) -> tuple[dict[str, Any], str]:
@@ -182,10 +197,10 @@ def _has(config: dict[str, Any], key: str) -> bool:
     return any(isinstance(layer.get("config"), dict) and key in layer["config"] for layer in layers_of(config))
 
 
-def _normal(config: dict[str, Any], file: str) -> dict[str, Any]:
+def _normal(config: dict[str, Any], file: str, version: str) -> dict[str, Any]:
     """The architecture without mask operations, the batch axis free unless a stateful layer needs a fixed one."""
     with expect_complete(file):
-        result = deepcopy(without_masks(config))
+        result = deepcopy(without_masks(config) if major(version) >= 3 else config)
         settings = [layer["config"] for layer in layers_of(result) if isinstance(layer.get("config"), dict)]
         if not any(setting.get("stateful") for setting in settings):
             for setting in settings:

@@ -18,9 +18,9 @@ class Writer:
     forms: tuple[str, ...]
 
     def cases_of(self, form: str) -> tuple[str, ...]:
-        """The models that are written and read in this form: those that are read in two ways, of a few models."""
-        few = {CHECKPOINT: ("cnn",), BESIDE: ("cnn", "nested"), NEW_BESIDE: ("cnn", "nested")}
-        return few.get(form, self.cases)
+        """The models that are written and read in this form; what differs in the way to the file alone, of few."""
+        few = {form: ("cnn", "nested") for form in (BESIDE, NEW_BESIDE, HDF5_ARCHIVE)} | {CHECKPOINT: ("cnn",)}
+        return few.get(form, tuple(case for case in self.cases if case not in LARGE or form == COMPLETE))
 
 
 COMPLETE, CHECKPOINT, PAIR, BESIDE = "complete.h5", "checkpoint.h5", "net.json + net_weights.h5", "net_weights.h5"
@@ -30,6 +30,8 @@ FIRST_FORMS = (COMPLETE, CHECKPOINT, PAIR, BESIDE)
 NEW_FORMS = (*FIRST_FORMS, NEW_PAIR, NEW_BESIDE, ARCHIVE)
 # Cases whose graph needs a newer TensorFlow than 1.9: a masked loop holds SelectV2.
 READERS = {"words": "1.15"}
+# Cases that take seconds: in one form alone.
+LARGE = ("mobilenet_v3",)
 FIRST_CASES = ("cnn", "upward", "sequential", "nested", "shared", "lstm", "words")
 NEW_CASES = (*FIRST_CASES, "without_input", "operations")
 

@@ -19,7 +19,7 @@ class Writer:
 
     def cases_of(self, form: str) -> tuple[str, ...]:
         """The models that are written and read in this form; what differs in the way to the file alone, of few."""
-        few = {form: ("cnn", "nested") for form in (BESIDE, NEW_BESIDE, HDF5_ARCHIVE)} | {CHECKPOINT: ("cnn",)}
+        few = dict.fromkeys((BESIDE, NEW_BESIDE, HDF5_ARCHIVE), ("cnn", "nested")) | {CHECKPOINT: ("cnn",)}
         return few.get(form, tuple(case for case in self.cases if case not in LARGE or form == COMPLETE))
 
 

@@ -28,8 +28,8 @@ NEW_PAIR, NEW_BESIDE = "new/net.json + new/net.weights.h5", "new/net.weights.h5"
 ARCHIVE, HDF5_ARCHIVE = "archive.keras", "hdf5.keras"
 FIRST_FORMS = (COMPLETE, CHECKPOINT, PAIR, BESIDE)
 NEW_FORMS = (*FIRST_FORMS, NEW_PAIR, NEW_BESIDE, ARCHIVE)
-# Cases whose graph needs a newer TensorFlow than 1.9: a masked loop holds SelectV2.
-READERS = {"words": "1.15"}
+# Cases whose graph needs a newer TensorFlow than 1.9: a masked loop and an ELU of another alpha hold SelectV2.
+READERS = {"words": "1.15", "padded": "1.15"}
 # Cases that take seconds: in one form alone.
 LARGE = ("mobilenet_v3",)
 FIRST_CASES = ("cnn", "upward", "sequential", "nested", "shared", "lstm", "words")
@@ -43,6 +43,36 @@ WRITERS = (
     Writer("keras-2.12", "tf.keras", "2.12.0", NEW_CASES, (*NEW_FORMS, HDF5_ARCHIVE)),
     Writer("keras-2.15", "tf.keras", "2.15.0", NEW_CASES, NEW_FORMS),
 )
+
+# What tests/e2e/test_theano_files.py reads; tests/e2e/old_keras_worker.py writes it.
+COMMON = [
+    "lenet",
+    "padded",
+    "branches",
+    "reshaped",
+    "heads",
+    "nested",
+    "stacked",
+    "merged",
+    "volume",
+    "widened",
+    "words",
+]
+KERAS2 = ["first_steps", "tall"]
+# Environment, backend, order of axes, models. A separable convolution was for TensorFlow alone in Keras 1, and a CPU
+# has no transposed or depthwise convolution in channels_first.
+FIRST_WRITERS = [
+    ("keras-1.2", "theano", "th", COMMON),
+    ("keras-1.2", "theano", "tf", COMMON),
+    ("keras-1.2", "tensorflow", "th", [*COMMON, "separable"]),
+    ("keras-1.2", "tensorflow", "tf", [*COMMON, "separable"]),
+    ("keras-2.3-theano", "theano", "th", KERAS2),
+    ("keras-2.3-theano", "theano", "tf", KERAS2),
+    ("keras-2.3", "tensorflow", "th", ["tall"]),
+]
+FIRST_VERSIONS = {"keras-1.2": "1.2.2", "keras-2.3-theano": "2.3.1", "keras-2.3": "2.3.1"}
+FIRST_FORMS_READ = ("complete .h5", "JSON + .h5 weights")
+AXES = {"th": "channels_first", "tf": "channels_last"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +115,8 @@ HEAD = """# Formats that are read
 
 What a file is, is found from its content, whatever its name ends in. This table is written by the tests from what they
 read (`pytest tests/golden --update-golden`): every model of a row is converted to the optimized graph at the level of
-TensorFlow 1.9 (`words`, a masked loop, at that of 1.15). Its outputs stay within 1e-5 of the Keras in the last column.
+TensorFlow 1.9 (`words`, a masked loop, and `padded`, with an ELU, at that of 1.15). Its outputs stay within 1e-5 of the
+Keras in the last column.
 
 | file | written by Keras | models | held against |
 |---|---|---|---|
@@ -95,6 +126,10 @@ TensorFlow 1.9 (`words`, a masked loop, at that of 1.15). Its outputs stay withi
 def table() -> str:
     """The text of docs/reference/formats.md."""
     rows = []
+    for environment, backend, order, cases in FIRST_WRITERS:
+        version = FIRST_VERSIONS[environment]
+        held = f"keras {version} on {'Theano' if backend == 'theano' else 'TensorFlow'}"
+        rows += [(f"{form}, {AXES[order]}", version, ", ".join(cases), held) for form in FIRST_FORMS_READ]
     for writer in WRITERS:
         for form in writer.forms:
             models = ", ".join(writer.cases_of(form))

@@ -160,6 +160,15 @@ TENSORFLOW: Mapping[str, Form] = {
         "split_sizes", {"value": "x", "num_or_size_splits": "sections", "axis": "axis"}, {**_ANY_NAME, "num": (None,)}
     ),
     "unstack": Form("unstack", {"value": "x", "num": "count", "axis": "axis"}, _ANY_NAME),
+    **{
+        name: Form(
+            "pad",
+            {"tensor": "x", "paddings": "width", "constant_values": "value"},
+            {"mode": ("CONSTANT",), **_ANY_NAME},
+        )
+        for name in ("pad", "compat.v1.pad")
+    },
+    "tile": Form("tile", {"input": "x", "multiples": "repeats"}, _ANY_NAME),
     "reverse": Form("flip", {"tensor": "x", "axis": "axis"}, _ANY_NAME),
     "cast": Form("cast", {**_X, "dtype": "dtype"}, _ANY_NAME),
     "identity": Form("identity", {"input": "x"}, _ANY_NAME),

@@ -13,34 +13,11 @@ import pytest
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+from conversion import OLDEST
+from formats import FIRST_WRITERS, READERS
 from theano_models import assert_close, read, run
 
-COMMON = [
-    "lenet",
-    "padded",
-    "branches",
-    "reshaped",
-    "heads",
-    "nested",
-    "stacked",
-    "merged",
-    "volume",
-    "widened",
-    "words",
-]
-KERAS2 = ["first_steps", "tall"]
-# Environment, backend, order of axes, models. A separable convolution was for TensorFlow alone in Keras 1, and a CPU
-# has no transposed or depthwise convolution in channels_first.
-WRITERS = [
-    ("keras-1.2", "theano", "th", COMMON),
-    ("keras-1.2", "theano", "tf", COMMON),
-    ("keras-1.2", "tensorflow", "th", [*COMMON, "separable"]),
-    ("keras-1.2", "tensorflow", "tf", [*COMMON, "separable"]),
-    ("keras-2.3-theano", "theano", "th", KERAS2),
-    ("keras-2.3-theano", "theano", "tf", KERAS2),
-    ("keras-2.3", "tensorflow", "th", ["tall"]),
-]
-CASES = [pytest.param(writer, name, id="-".join([*writer[:3], name])) for writer in WRITERS for name in writer[3]]
+CASES = [pytest.param(writer, name, id="-".join([*writer[:3], name])) for writer in FIRST_WRITERS for name in writer[3]]
 Writer = tuple[str, str, str, list[str]]
 
 
@@ -83,11 +60,11 @@ def test_numbers_are_those_of_the_keras_that_wrote_the_file(
         feeds = [file[key] for key in sorted(file) if key.startswith("x")]
         wanted = [file[key] for key in sorted(file) if key.startswith("y")]
     source = read(folder / f"{name}.h5")
-    got, _ = run(source, feeds)
+    got, _ = run(source, feeds, READERS.get(name, OLDEST))
     assert_close(got, wanted)
     text = json.dumps(source.config)
     assert "channels_first" not in text
     architecture = json.loads((folder / f"{name}.json").read_text())
-    again, _ = run(read(folder / f"{name}.weights.h5", architecture), feeds)
+    again, _ = run(read(folder / f"{name}.weights.h5", architecture), feeds, READERS.get(name, OLDEST))
     for a, b in zip(again, got, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -81,10 +81,25 @@ def without_training(value: Any) -> Any:
     return value
 
 
+def bare(name: str) -> str:
+    """A class's own name: Keras writes one that was registered as `package>Class`."""
+    return name.rpartition(">")[2]
+
+
 def shown(value: Any) -> str:
     """A stranger's text in a message: one line, no control characters, not long."""
     text = value if isinstance(value, str) else repr(value)
     return "".join(sign if sign.isprintable() else "?" for sign in text[:100])
+
+
+def _call_settings(value: Any) -> Iterator[tuple[str, Any]]:
+    """The settings in the calls of a layer, wherever they stand in them."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _call_settings(item)
+    elif isinstance(value, dict):
+        yield from value.items()
+        yield from _call_settings(list(value.values()))
 
 
 class _Walk:
@@ -119,6 +134,8 @@ class _Walk:
                 self._training(item, place)
             elif name == "inbound_nodes":
                 self._nodes(item, place)
+                # What Keras 2 gives an operation stands in its call.
+                self.sizes += [f"{place}: {what}" for k, v in _call_settings(item) for what in too_large_value(k, v)]
                 self.value(item, place, name)
             elif name == "build_config" and isinstance(item, dict):
                 self.sizes += [f"{place}: {what}" for k, v in item.items() for what in too_large_value(k, v)]
@@ -141,7 +158,7 @@ class _Walk:
         config = value.get("config")
         if kind in self._rules.code:
             self.code.append(f"{kind} in {place}")
-        elif kind in self._custom or registered in self._custom:
+        elif {kind, registered, bare(kind), bare(registered or "")} & self._custom:
             return
         elif kind == "function":
             self._function(config, module, registered, place)
@@ -197,10 +214,10 @@ class _Walk:
         Without a module no class can be imported. With one, it must look as a layer does that Keras wrote, and the
         module must not be of a package that everybody has.
         """
-        if not kind.isidentifier():
+        if not bare(kind).isidentifier():
             return False
         if module is None:
-            return registered is None or registered.rpartition(">")[2].isidentifier()
+            return registered is None or bare(registered).isidentifier()
         if self._rules.is_layer_module(module) and module not in ("keras", "tf_keras"):
             return key in LAYER_PLACES
         is_layer = key in LAYER_PLACES and isinstance(config, dict) and isinstance(config.get("name"), str)

@@ -22,6 +22,7 @@ MAX_UNROLLED = 4096
 
 LIMITS: Mapping[str, int] = {
     **dict.fromkeys(("kernel_size", "pool_size", "pool_length", "strides", "dilation_rate", "subsample"), 2**16),
+    **dict.fromkeys(("paddings", "pad_width", "multiples", "repeats"), 2**16),
     **dict.fromkeys(("padding", "cropping", "size", "length", "height", "width", "output_size"), 2**16),
     **dict.fromkeys(("groups", "depth_multiplier", "num_heads", "key_dim", "value_dim", "query_dim"), 2**20),
     **dict.fromkeys(("num_query_heads", "num_key_value_heads", "head_dim", "n", "input_length"), 2**20),

@@ -177,10 +177,11 @@ class CalibrationSection(Section):
 
 
 class TargetSection(Section):
-    """The board, and one toolchain release instead of each family's newest."""
+    """The board, and one toolchain release instead of each family's newest; or no bundle for a board at all."""
 
     board: str = "zcu104"
     toolchain: str | None = None
+    bundles: Annotated[bool, Field(strict=True)] = True
 
     @model_validator(mode="after")
     def _known(self) -> TargetSection:
@@ -191,6 +192,50 @@ class TargetSection(Section):
         except DnndkPrepError as error:
             raise ValueError(f"target: {error.problem}; known: {error.expected}; {error.remedy}") from error
         return self
+
+
+def _file_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):
+        raise ValueError("saved_model.name: expected a name for a folder, of letters, digits and _.-, for example my_model")
+    return text
+
+
+def _scope(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*", text):
+        raise ValueError("tensorboard.prefix: expected a name that TensorFlow takes, of letters, digits and _./>-, for example my_model")
+    return text
+
+
+Word = Annotated[str, Field(min_length=1)]
+
+
+class SavedModelSection(Section):
+    """A SavedModel for TensorFlow Java, C and Serving; written where any key is given, unless `enabled` says no."""
+
+    enabled: Annotated[bool, Field(strict=True)] | None = None
+    name: Annotated[str, AfterValidator(_file_name)] | None = None
+    version: Count = 1
+    signature: Word = "serving_default"
+    tags: Annotated[tuple[Word, ...], Field(min_length=1)] = ("serve",)
+    inputs: dict[str, Word] = {}
+    outputs: dict[str, Word] = {}
+    learning_phase: Annotated[bool, Field(strict=True)] = False
+    assets: tuple[FilePath, ...] = ()
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self.model_fields_set) if self.enabled is None else self.enabled
+
+
+class TensorboardSection(Section):
+    """An event folder that TensorBoard shows; written where any key is given, unless `enabled` says no."""
+
+    enabled: Annotated[bool, Field(strict=True)] | None = None
+    prefix: Annotated[str, AfterValidator(_scope)] = ""
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self.model_fields_set) if self.enabled is None else self.enabled
 
 
 class Config(Section):
@@ -207,3 +252,5 @@ class Config(Section):
     freeze_graph: FreezeGraphSection = FreezeGraphSection()
     calibration: CalibrationSection = CalibrationSection()
     target: TargetSection = TargetSection()
+    saved_model: SavedModelSection = SavedModelSection()
+    tensorboard: TensorboardSection = TensorboardSection()

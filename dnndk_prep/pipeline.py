@@ -53,9 +53,13 @@ STAGES: tuple[Stage, ...] = (
     Stage("freeze_graph", ("keras_2_tf",), ("freeze_graph", "graph.reader", *PROOF)),
     # The proof compares with the reference outputs, which keras_2_tf keeps.
     Stage("optimize_for_inference", ("freeze_graph", "keras_2_tf"), ("graph.reader", *PROOF)),
-    Stage("calib_input", ("optimize_for_inference",), ("calibration", *PROOF)),
+    Stage("calib_input", ("optimize_for_inference",), ("calibration", "target.bundles", *PROOF)),
     # train_save tells what the user's model is called.
-    Stage("export", ("train_save", "optimize_for_inference", "calib_input"), ("target",)),
+    Stage(
+        "export",
+        ("train_save", "keras_2_tf", "optimize_for_inference", "calib_input"),
+        ("target", "saved_model", "tensorboard", "graph", "keras_2_tf", "model.custom_objects"),
+    ),
     Stage(
         "report",
         ("train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "calib_input", "export"),
@@ -278,6 +282,8 @@ def _reads(cfg: Config, reads: Sequence[str]) -> tuple[dict[str, Any], dict[str,
         for name, item in parts.items():
             if isinstance(item, Path):
                 files[name] = item
+            elif isinstance(item, tuple) and any(isinstance(one, Path) for one in item):
+                files |= {f"{name}[{i}]": path for i, path in enumerate(item)}
             else:
                 values[name] = list(item) if isinstance(item, tuple) else item
     return values, files

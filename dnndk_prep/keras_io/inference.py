@@ -43,6 +43,8 @@ learning_phase = backend.deprecated_internal_learning_phase_scope
 
 # The layers of Keras 2 for TensorFlow 2 put their loops into library functions, which TensorFlow 1.9 cannot run.
 LOOPING_LAYERS = {"LSTM": lstm_v1.LSTM, "GRU": gru_v1.GRU}
+# What Keras calls the boolean that tells training from inference, in graphs where it is fed.
+LEARNING_PHASE = "keras_learning_phase"
 OWN_OBJECTS = {**LOOPING_LAYERS, **KERAS3_ACTIVATIONS, **PLAIN_ACTIVATIONS, OPERATION: Operation}
 
 
@@ -61,8 +63,11 @@ class InferenceGraph:
     output_layers: tuple[str, ...]
 
 
-def build_inference(source: KerasSource) -> InferenceGraph:
+def build_inference(source: KerasSource, feed_learning_phase: bool = False) -> InferenceGraph:
     """The model of `source` with learning phase 0: no training node, no Saver, the batch axis free.
+
+    With `feed_learning_phase` the graph has both branches, and the boolean keras_learning_phase chooses: false, its
+    default, is inference; it is no part of `inputs`.
 
     The same model gives the same graph, whatever files it came in and whatever was built before. Keras 2 changes its
     classes when it builds in a graph: models that were made with tf_keras before cannot predict afterwards. Raises
@@ -73,12 +78,12 @@ def build_inference(source: KerasSource) -> InferenceGraph:
     # Names of layers and ops are counted up in a process; they must not depend on what it did before.
     backend.clear_session()
     graph = tf.Graph()
-    with _inference_mode(graph):
+    with _phase_to_feed(graph) if feed_learning_phase else _inference_mode(graph):
         model = _build(config, source.file, custom)
         check_settings(model, config, source.file)
         with open_hdf5(source.weights) as file:
             variables = _variables(model, file.get("model_weights", file), source.file, old_names)
-        result = _inference_graph(graph, model, variables, old_names)
+        result = _inference_graph(graph, model, variables, old_names, [LEARNING_PHASE] * feed_learning_phase)
     backend.clear_session()
     return result
 
@@ -163,12 +168,25 @@ def _with_input(config: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _inference_mode(graph: tf.Graph) -> Iterator[None]:
+    # Outside the graph, for layers whose own default is training; inside, for those that ask the graph.
+    with learning_phase(0), _loops_of_tensorflow1(), graph.as_default(), learning_phase(0), _every_step_kept():
+        yield
+
+
+@contextmanager
+def _phase_to_feed(graph: tf.Graph) -> Iterator[None]:
+    with _loops_of_tensorflow1(), graph.as_default(), _every_step_kept():
+        # Where no phase is set, the first who asks for it makes the placeholder, with false as its default.
+        backend.learning_phase()
+        yield
+
+
+@contextmanager
+def _loops_of_tensorflow1() -> Iterator[None]:
     is_v2 = tf.compat.v1.control_flow_v2_enabled()
     tf.compat.v1.disable_control_flow_v2()
     try:
-        # Outside the graph, for layers whose own default is training; inside, for those that ask the graph.
-        with learning_phase(0), graph.as_default(), learning_phase(0), _every_step_kept():
-            yield
+        yield
     finally:
         if is_v2:
             tf.compat.v1.enable_control_flow_v2()
@@ -302,7 +320,11 @@ def _pairs(model: tf_keras.Model, group: h5py.Group, file: str, old_names: Mappi
 
 
 def _inference_graph(
-    graph: tf.Graph, model: tf_keras.Model, variables: dict[str, np.ndarray], old_names: Mapping[str, str]
+    graph: tf.Graph,
+    model: tf_keras.Model,
+    variables: dict[str, np.ndarray],
+    old_names: Mapping[str, str],
+    also: Sequence[str],
 ) -> InferenceGraph:
     graph_def = graph.as_graph_def()
     inputs = [tensor.op.name for tensor in model.inputs]
@@ -317,7 +339,7 @@ def _inference_graph(
             remedy="save the model again",
         )
     return InferenceGraph(
-        graph_def=prune(graph_def, [*inputs, *outputs, *named]),
+        graph_def=prune(graph_def, [*inputs, *outputs, *named, *also]),
         inputs=tuple(map(_spec, inputs, model.inputs)),
         outputs=tuple(map(_spec, outputs, model.outputs)),
         variables={name: variables[name] for name in named},

@@ -15,6 +15,9 @@ from dnndk_prep.stages.context import StageContext
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write images/, calib_list.txt, calib.npz and input_fn.py (for inputs that are no images, the last two)."""
     options, seed = ctx.cfg.calibration, ctx.cfg.seed
+    if not ctx.cfg.target.bundles:
+        ctx.say("calib_input: nothing to write, since target.bundles is false")
+        return {"count": 0}
     if options.path is not None:
         chosen = calibration.from_path(options.path, options.count, seed)
     else:

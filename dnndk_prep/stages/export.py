@@ -18,6 +18,7 @@ from dnndk_prep.graph.compare import require_same
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.run import GraphRunner
+from dnndk_prep.stages import _other_exports
 from dnndk_prep.stages._model import SOURCE_JSON
 from dnndk_prep.stages.context import StageContext
 
@@ -26,11 +27,19 @@ TRAINED_HERE = "sample_cnn"
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write `<family>/` for each vendor family of the board, at the configured or the newest release."""
-    target = ctx.cfg.target
-    board = targets.board(target.board)
+    """Write `<family>/` for each vendor family of the board, at the configured or the newest release.
+
+    Beside them saved_model/ and tensorboard/, where the configuration asks for these.
+    """
     graph = GraphArtifact.load(ctx.inputs["optimize_for_inference"])
     _refuse_variables(graph)
+    others = _other_exports.write(ctx, graph, _net_name(ctx))
+    return {**others, **(_bundles(ctx, graph) if ctx.cfg.target.bundles else {})}
+
+
+def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
+    target = ctx.cfg.target
+    board = targets.board(target.board)
     calib_dir = ctx.inputs["calib_input"]
     feeds = _first_batch(ctx, graph)
     batch_size = len(next(iter(feeds.values())))

@@ -28,4 +28,5 @@ def run(ctx: StageContext) -> dict[str, Any]:
     reference.save(ctx.out)
     with RestoredRunner(graph_def, artifact.output_names, ctx.out / CHECKPOINT) as runner:
         facts = prove(ctx.cfg, runner.run, built.inputs, artifact.output_names, reference)
-    return {**facts, "source": form, "keras": source.keras_version, "ops": len(graph_def.node)}
+    layers = {"inputs": built.input_layers, "outputs": built.output_layers}
+    return {**facts, "layers": layers, "source": form, "keras": source.keras_version, "ops": len(graph_def.node)}

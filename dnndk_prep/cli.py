@@ -19,6 +19,7 @@ from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import DnndkPrepError, UsageError
 from dnndk_prep.keras_io.facts import inspect_model
 from dnndk_prep.pipeline import NAMES, Pipeline, Selection
+from dnndk_prep.quiet import quiet_start
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -91,6 +92,17 @@ def inspect(args: argparse.Namespace) -> int:
     return 0
 
 
+def ckpt2keras(args: argparse.Namespace) -> int:
+    """`ckpt2keras`: the weights of a TensorFlow 1 checkpoint or frozen graph, back in a Keras model."""
+    with quiet_start():
+        # TensorFlow takes seconds to import; the other commands must not wait for it.
+        from dnndk_prep.keras_io.from_checkpoint import convert
+
+    convert(args.checkpoint, args.model, args.out, args.map, say)
+    say(f"written: {args.out}")
+    return 0
+
+
 def say(text: str) -> None:
     """Print one line now: the next one may be minutes away."""
     print(text, flush=True)
@@ -160,7 +172,20 @@ def _parser() -> argparse.ArgumentParser:
                 "--allow-custom-code", action="store_true", help="import the modules that model.custom_objects names"
             )
     _add_inspect(commands.add_parser("inspect", help="say what a model file holds", description=_after(inspect)))
+    _add_ckpt2keras(
+        commands.add_parser("ckpt2keras", help="a checkpoint as Keras weights", description=_after(ckpt2keras))
+    )
     return parser
+
+
+def _add_ckpt2keras(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=ckpt2keras)
+    command.add_argument("checkpoint", type=Path, metavar="CKPT", help="a checkpoint's prefix or folder, or a .pb")
+    command.add_argument("--model", type=Path, required=True, help="the Keras model: .h5, .keras, or JSON")
+    command.add_argument(
+        "--map", type=Path, metavar="YAML", help="which tensor is which weight, where names do not tell"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="H5", help="the file to write")
 
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:

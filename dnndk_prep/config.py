@@ -196,13 +196,13 @@ class TargetSection(Section):
 
 def _file_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):
-        raise ValueError("saved_model.name: expected a name for a folder, of letters, digits and _.-, for example my_model")
+        raise ValueError("saved_model.name: expected letters, digits and _.-, for example my_model")
     return text
 
 
 def _scope(text: str) -> str:
     if text and not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*", text):
-        raise ValueError("tensorboard.prefix: expected a name that TensorFlow takes, of letters, digits and _./>-, for example my_model")
+        raise ValueError("tensorboard.prefix: expected letters, digits and _./>-, for example my_model")
     return text
 
 

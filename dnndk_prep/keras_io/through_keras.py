@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import math
 import os
@@ -38,6 +39,20 @@ def weights_to_hdf5(
     """
     load = partial(_load_weights, config=config, weights=weights, numbers=numbers, custom=custom)
     return _through_keras(version, str(weights), load)
+
+
+def untrained_hdf5(config: dict[str, Any], file: str, version: str, numbers: int) -> tempfile.TemporaryDirectory[str]:
+    """An architecture with the weights that Keras `version` begins with, as model.h5 in a new folder.
+
+    numbers: how many weights there will be; an architecture that needs many more is not built. It was looked at by
+    `scan` before. Raises ModelFileError for what Keras cannot build.
+    """
+
+    def build(keras: ModuleType, folder: Path) -> Any:
+        with _at_most(keras, numbers + UNSTORED_WEIGHTS):
+            return keras.models.model_from_json(json.dumps(finite(config)))
+
+    return _through_keras(version, file, build)
 
 
 def import_keras(version: str) -> ModuleType:

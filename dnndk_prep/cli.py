@@ -1,4 +1,4 @@
-"""The command line: `dnndk-prep run | plan | check | inspect`."""
+"""The command line: `dnndk-prep run | plan | check | inspect | infer | evaluate`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from dnndk_prep import __version__
+from dnndk_prep import __version__, graph_commands
 from dnndk_prep.config import Config
 from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import DnndkPrepError, UsageError
+from dnndk_prep.graph.kinds import graph_file
 from dnndk_prep.keras_io.facts import inspect_model
 from dnndk_prep.pipeline import NAMES, Pipeline, Selection
 from dnndk_prep.quiet import quiet_start
@@ -87,6 +88,9 @@ def check(args: argparse.Namespace) -> int:
 
 def inspect(args: argparse.Namespace) -> int:
     """`inspect`: what a model file holds, without running anything of it."""
+    if graph_file(args.model) is not None:
+        print(graph_commands.inspect_graph(args.model, args.json))
+        return 0
     facts = inspect_model(args.model)
     print(json.dumps(facts.as_dict(), indent=2) if args.json else facts.as_text())
     return 0
@@ -172,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--allow-custom-code", action="store_true", help="import the modules that model.custom_objects names"
             )
     _add_inspect(commands.add_parser("inspect", help="say what a model file holds", description=_after(inspect)))
+    graph_commands.add_commands(commands)
     _add_ckpt2keras(
         commands.add_parser("ckpt2keras", help="a checkpoint as Keras weights", description=_after(ckpt2keras))
     )
@@ -190,7 +195,12 @@ def _add_ckpt2keras(command: argparse.ArgumentParser) -> None:
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=inspect)
-    command.add_argument("model", type=Path, metavar="MODEL", help="an .h5, .keras, JSON or weights file")
+    command.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="an .h5, .keras, JSON or weights file, a graph (.pb, .pbtxt, .meta) or a SavedModel",
+    )
     command.add_argument("--json", action="store_true", help="as JSON, for programs")
 
 

@@ -52,7 +52,11 @@ class Section(BaseModel):
 
 
 class ModelSection(Section):
-    """A trained model of the user's; given one, nothing is trained."""
+    """A trained model of the user's; given one, nothing is trained.
+
+    A TensorFlow graph (.pb, .pbtxt, .meta) or SavedModel folder as `path` takes the further keys: its checkpoint (a
+    prefix), its ends where the file does not tell them or tells others, and the values of placeholders in inference.
+    """
 
     path: FilePath | None = None
     architecture: FilePath | None = None
@@ -63,6 +67,9 @@ class ModelSection(Section):
 
     @model_validator(mode="after")
     def _note_folder(self, info: ValidationInfo) -> ModelSection:
+OF_GRAPH = ("checkpoint", "inputs", "outputs", "constants", "tag", "signature")
+
+
         self._folder = (info.context or {}).get("base", Path())
         return self
 
@@ -70,6 +77,12 @@ class ModelSection(Section):
     def _one_way_in(self) -> ModelSection:
         if self.path and (self.architecture or self.weights):
             raise ValueError("give either model.path or model.architecture + model.weights, not both")
+    checkpoint: FilePath | None = None
+    inputs: tuple[str, ...] | dict[str, tuple[Count | None, ...] | None] = ()
+    outputs: tuple[str, ...] = ()
+    constants: dict[str, bool | int | float] = {}
+    tag: str | None = None
+    signature: str | None = None
         if bool(self.architecture) != bool(self.weights):
             missing = "weights" if self.architecture else "architecture"
             raise ValueError(f"model.architecture and model.weights go together; model.{missing} is missing")
@@ -82,6 +95,9 @@ class ModelSection(Section):
     @property
     def folder(self) -> Path:
         """Where the modules of custom_objects are looked for first."""
+        of_graph = [key for key in OF_GRAPH if getattr(self, key)]
+        if of_graph and not self.path:
+            raise ValueError(f"model.{of_graph[0]} goes with a TensorFlow graph as model.path")
         return self._folder
 
 

@@ -7,7 +7,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from dnndk_prep.code_version import code_version
 from dnndk_prep.config import Config, ModelSection
 from dnndk_prep.errors import DnndkPrepError, StageError, UsageError, nearest
+from dnndk_prep.graph.kinds import checkpoint_files, checkpoint_prefix, graph_file
 from dnndk_prep.keras_io.custom import module_files
 from dnndk_prep.keras_io.load import architecture_beside
 from dnndk_prep.keras_io.scan import scan, scan_architecture, scan_weights
@@ -70,6 +71,30 @@ STAGES: tuple[Stage, ...] = (
 NAMES = tuple(stage.name for stage in STAGES)
 
 
+def entry_of(model: ModelSection) -> str | None:
+    """The stage that takes a TensorFlow graph in: the one that would have made a file of its kind.
+
+    None where everything begins with train_save: with a Keras model, or without any.
+    """
+    found = graph_file(model.path) if model.path is not None else None
+    if found is None:
+        return None
+    return "keras_2_tf" if model.checkpoint or found.variables else "freeze_graph"
+
+
+def entered_at(entry: str | None) -> tuple[Stage, ...]:
+    """STAGES with a graph that enters at `entry`: what would have come from a dropped stage comes from there."""
+    if entry is None:
+        return STAGES
+    dropped = NAMES[: NAMES.index(entry)]
+    stages = []
+    for stage in STAGES:
+        needs = tuple(dict.fromkeys(entry if name in dropped else name for name in stage.needs))
+        reads = tuple(dict.fromkeys((*stage.reads, "model"))) if stage.name == entry else stage.reads
+        stages.append(replace(stage, needs=() if stage.name == entry else needs, reads=reads))
+    return tuple(stages)
+
+
 @dataclass(frozen=True)
 class Step:
     """One line of the plan: the stage, whether it runs, and why."""
@@ -119,11 +144,16 @@ class Pipeline:
         self._allow_custom_code = allow_custom_code
         self.workspace = Workspace(cfg.workspace)
         self._outside: dict[str, str] = {}
+        self._entry = entry_of(cfg.model)
+        self._stages = {stage.name: stage for stage in entered_at(self._entry)}
 
     def plan(self, selection: Selection) -> Iterator[Step]:
         """What a run would do, without doing it: a stage after one that runs may run."""
         running: list[str] = []
-        for stage in selection.stages():
+        for stage in self._chosen(selection):
+            if self._is_dropped(stage):
+                yield self._dropped(stage)
+                continue
             upstream = [name for name in stage.needs if name in running]
             if selection.force:
                 step = Step(stage, True, "--force")
@@ -140,7 +170,7 @@ class Pipeline:
 
         Raises the DnndkPrepError of the stage that failed; what was finished before it stays.
         """
-        stages = selection.stages()
+        stages = self._chosen(selection)
         if self.cfg.model.custom_objects and not self._allow_custom_code:
             raise UsageError(
                 "model.custom_objects runs code of its own, and this command does not allow that",
@@ -149,8 +179,11 @@ class Pipeline:
                 remedy="run again with --allow-custom-code, or take the key out",
             )
         with self.workspace.lock():
-            self._require_before(stages, say)
+            self._require_before([stage for stage in stages if not self._is_dropped(stage)], say)
             for stage in stages:
+                if self._is_dropped(stage):
+                    yield self._dropped(stage), 0.0
+                    continue
                 step = Step(stage, True, "--force") if selection.force else self._step(stage)
                 started = time.monotonic()
                 if step.runs:
@@ -160,9 +193,33 @@ class Pipeline:
                     self._run_stage(stage, say)
                 yield step, time.monotonic() - started
 
+    def _chosen(self, selection: Selection) -> list[Stage]:
+        """The stages of the selection. Raises UsageError where a graph that enters later drops all of them."""
+        stages = [self._stages[stage.name] for stage in selection.stages()]
+        if all(map(self._is_dropped, stages)):
+            raise UsageError(
+                f"{stages[-1].name} is not part of this run: {self._dropped(stages[-1]).why}",
+                expected=f"{self._entry} or a later stage",
+                found=stages[-1].name,
+                remedy=f"begin with --from {self._entry}",
+            )
+        return stages
+
+    def _is_dropped(self, stage: Stage) -> bool:
+        return self._entry is not None and NAMES.index(stage.name) < NAMES.index(self._entry)
+
+    def _dropped(self, stage: Stage) -> Step:
+        path = self.cfg.model.path
+        return Step(stage, False, f"left out: {path.name if path else ''} enters at {self._entry}")
+
     def _scan_model(self) -> None:
-        """Look at the user's files before a stage imports TensorFlow: a file that is refused is refused at once."""
+        """Look at the user's files before a stage imports TensorFlow: a file that is refused is refused at once.
+
+        A graph is looked at by the stage that takes it in, since it cannot be read without TensorFlow.
+        """
         model = self.cfg.model
+        if self._entry is not None:
+            return
         custom = [spec.partition(":")[2] for spec in model.custom_objects]
         if model.path is not None:
             scan(model.path, custom=custom)
@@ -172,7 +229,7 @@ class Pipeline:
     def _require_before(self, stages: Sequence[Stage], say: Callable[[str], None]) -> None:
         """A run that begins in the middle uses earlier folders as they are, and says where they are out of date."""
         chosen = {stage.name for stage in stages}
-        for stage in STAGES:
+        for stage in self._stages.values():
             if stage.name in chosen or not any(stage.name in later.needs for later in stages):
                 continue
             if self.workspace.record(stage.name) is None:
@@ -280,6 +337,8 @@ def _reads(cfg: Config, reads: Sequence[str]) -> tuple[dict[str, Any], dict[str,
         if hasattr(value, "model_fields_set"):
             parts = {f"{key}.{name}": getattr(value, name) for name in type(value).model_fields}
         for name, item in parts.items():
+            if name == "model.checkpoint":
+                continue  # The common beginning of several files: _not_named.
             if isinstance(item, Path):
                 files[name] = item
             elif isinstance(item, tuple) and any(isinstance(one, Path) for one in item):
@@ -297,7 +356,12 @@ def _not_named(model: ModelSection, reads: Sequence[str]) -> dict[str, Path]:
             path = module_files(spec, model.folder)
             if path is not None:
                 files[f"model.custom_objects: {spec}"] = path
-    if "model" in reads and model.path is not None:
+    found = graph_file(model.path) if "model" in reads and model.path is not None else None
+    if found is not None:
+        prefix = checkpoint_prefix(model.checkpoint) if model.checkpoint else found.variables
+        for path in checkpoint_files(prefix) if prefix else []:
+            files[f"model.checkpoint: {path.name.removeprefix(prefix.name) if prefix else ''}"] = path
+    elif "model" in reads and model.path is not None:
         beside = architecture_beside(model.path)
         if beside is not None:
             files["the architecture beside model.path"] = beside

@@ -1,4 +1,4 @@
-"""The names in a graph: which are inputs and outputs and why, a listing of all, and new names."""
+"""The names in a graph: a listing of all, with the reason for each chosen one, and new names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from dnndk_prep.errors import UsageError
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.run import imported
-from dnndk_prep.graph.topology import by_name, node_of, reachable, require
+from dnndk_prep.graph.topology import node_of, require
 
 # TensorFlow's own rule for the name of an op (tensorflow/core/graph/validate.cc).
 VALID_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
@@ -25,31 +25,6 @@ class Found:
 
     name: str
     reason: str
-
-
-def find_inputs(graph_def: GraphDef) -> list[Found]:
-    """The nodes that must be fed: every Placeholder, in the order of the graph."""
-    return [Found(node.name, "a Placeholder: it must be fed") for node in graph_def.node if node.op == "Placeholder"]
-
-
-def find_outputs(graph_def: GraphDef) -> list[Found]:
-    """The nodes that the graph is computed for: nobody reads them, and they depend on an input.
-
-    An Identity at the end stands for the op whose value it passes on.
-    """
-    nodes = by_name(graph_def)
-    read = {node_of(reference) for node in graph_def.node for reference in node.input}
-    inputs = {found.name for found in find_inputs(graph_def)}
-    result: dict[str, Found] = {}
-    for node in graph_def.node:
-        feeds = sorted(reachable(nodes, [node.name]) & inputs) if node.name not in read else []
-        if node.name in inputs or not feeds:
-            continue
-        real = real_op(nodes, node.name)
-        behind = "" if real == node.name else f" through {node.name}"
-        reason = f"no other op reads its value{behind}, and it depends on {', '.join(feeds)}"
-        result.setdefault(real, Found(real, reason))
-    return list(result.values())
 
 
 def real_op(nodes: Mapping[str, NodeDef], name: str) -> str:

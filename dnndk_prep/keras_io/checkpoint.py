@@ -5,7 +5,7 @@ The same model gives the same bytes, and no file names the folder it was written
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +93,16 @@ def read_graph(path: Path, is_binary: bool = True) -> GraphDef:
         ) from error
 
 
-def read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
-    """Every variable of the checkpoint by its key. Raises ModelFileError if there is no whole checkpoint."""
+def read_checkpoint(prefix: Path, keys: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Every variable of the checkpoint by its key, or those of `keys` that it has.
+
+    Raises ModelFileError if there is no whole checkpoint.
+    """
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         dtypes = reader.get_variable_to_dtype_map()
-        return {key: reader.get_tensor(key) for key in sorted(dtypes) if dtypes[key] != tf.string}
+        wanted = [key for key in sorted(dtypes) if dtypes[key] != tf.string and (keys is None or key in keys)]
+        return {key: reader.get_tensor(key) for key in wanted}
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         near = sorted(path.name for path in prefix.parent.glob("*.index"))
         raise ModelFileError(

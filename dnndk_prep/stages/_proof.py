@@ -1,7 +1,8 @@
-"""The proof of the graph stages: the same inputs through Keras and through the stage's graph, and the difference.
+"""The proof of the graph stages: the same inputs through the model and through the stage's graph, and the difference.
 
-The inputs are a random probe batch and, where the dataset fits the model, the test images. keras_2_tf stores what
-Keras predicts for them; every graph stage is held to that.
+The inputs are a random probe batch and, where the dataset fits the model, the test images. The first graph stage stores
+what the model gives for them: Keras, or TensorFlow for a graph that was taken in, as it came. Every graph stage is held
+to that.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from dnndk_prep import repeatable
 from dnndk_prep.config import Config
 from dnndk_prep.data.parts import Part, misfit, with_inputs
 from dnndk_prep.errors import ModelFileError
+from dnndk_prep.evaluation import score_all
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
 from dnndk_prep.graph.compare import require_same
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner
-from dnndk_prep.keras_io.load import KerasSource
-from dnndk_prep.keras_io.predict import Predictor, probe_batch
 from dnndk_prep.stages import _inputs
 
 REFERENCE = "reference.npz"
@@ -42,7 +42,7 @@ class FittingPart:
 
 @dataclass(frozen=True)
 class Reference:
-    """What Keras predicts: for the probe batch, and for the first test images, where there are any."""
+    """What the model gives: for the probe batch, and for the first test images, where there are any."""
 
     probe: Mapping[str, np.ndarray]
     outputs: Sequence[np.ndarray]
@@ -87,16 +87,19 @@ def fitting_test_part(cfg: Config, inputs: Sequence[TensorSpec]) -> FittingPart:
     return FittingPart(with_inputs(part, [spec.name for spec in inputs]))
 
 
-def make_reference(cfg: Config, source: KerasSource, inputs: Sequence[TensorSpec], test: FittingPart) -> Reference:
-    """Keras' own predict on the probe batch and the test images."""
-    predictor = Predictor(source)
-    probe = probe_batch(source, inputs, cfg.seed)
-    outputs = predictor.predict(list(probe.values()))
+def make_reference(
+    cfg: Config, predict: Run, probe: Mapping[str, np.ndarray], inputs: Sequence[TensorSpec], test: FittingPart
+) -> Reference:
+    """What `predict`, the model itself, gives for the probe batch and the test images."""
+    outputs = predict(probe)
     if test.part is None:
         return Reference(probe, outputs, None)
-    values = sum(array[0].size for array in outputs)
-    images = min(len(test.part), max(1, MAX_VALUES // values))
-    parts = [predictor.predict(list(feeds.values())) for feeds in _feeds(cfg, test.part, inputs, images)]
+    values = sum(array[0].size for array in outputs if array.ndim)
+    fixed = _fixed_batch(inputs) or 1
+    images = min(len(test.part), max(1, MAX_VALUES // max(1, values))) // fixed * fixed
+    if not images:
+        return Reference(probe, outputs, None)
+    parts = [predict(feeds) for feeds in _feeds(cfg, test.part, inputs, images)]
     return Reference(probe, outputs, [np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
 
 
@@ -120,7 +123,8 @@ def prove(
     }
     test = fitting_test_part(cfg, inputs)
     if test.part is None or reference.test_outputs is None:
-        proof["accuracy"] = {"top1": None, "images": 0, "reason": f"not measured: {test.reason}"}
+        reason = test.reason or "fewer test images than the graph takes at once"
+        proof["accuracy"] = {"top1": None, "images": 0, "reason": f"not measured: {reason}"}
         return {"proof": proof, "warnings": []}
     batches = [run(feeds) for feeds in _feeds(cfg, test.part, inputs, reference.images)]
     outputs = [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
@@ -130,32 +134,22 @@ def prove(
 
 
 def _same(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray], names: Sequence[str], what: str) -> dict[str, float]:
-    return require_same(names, got, wanted, f"the graph differs from what Keras predicts for {what}")
+    return require_same(names, got, wanted, f"the graph differs from what the model gives for {what}")
 
 
 def _feeds(cfg: Config, part: Part, inputs: Sequence[TensorSpec], images: int) -> Iterator[dict[str, np.ndarray]]:
-    for arrays in part.batches(_inputs.preprocess(cfg), BATCH, range(images)):
+    for arrays in part.batches(_inputs.preprocess(cfg), _fixed_batch(inputs) or BATCH, range(images)):
         yield {spec.name: array.astype(spec.dtype) for spec, array in zip(inputs, arrays, strict=True)}
 
 
+def _fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
+    """The number of images that the graph takes, no more and no fewer; None where it takes any."""
+    return inputs[0].shape[0] if inputs[0].shape else None
+
+
 def _accuracy(cfg: Config, part: Part, outputs: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[str]]:
-    """Top-1 of the first output over the images (with class maps: over the pixels), and findings about the labels."""
-    scores = outputs[0]
-    batches = list(part.label_batches(_inputs.preprocess(cfg), BATCH, range(len(scores))))
-    if any(batch is None for batch in batches):
-        return {"top1": None, "images": len(scores), "reason": "not measured: the dataset has no labels"}, []
-    labels = np.concatenate([np.asarray(batch) for batch in batches])
-    problem = _label_problem(labels, scores)
-    if problem:
-        return {"top1": None, "images": len(scores), "reason": f"not measured: {problem}"}, [problem]
-    found = scores.argmax(-1) if scores.shape[-1] > 1 else scores[..., 0] > 0.5
-    return {"top1": float(np.mean(found == labels)), "images": len(scores), "reason": None}, []
-
-
-def _label_problem(labels: np.ndarray, scores: np.ndarray) -> str | None:
-    if scores.shape[:-1] != labels.shape:
-        return f"labels of shape {labels.shape[1:]} do not match the output of shape {scores.shape[1:]} an image"
-    classes = max(2, scores.shape[-1])
-    if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
-        return f"the labels go up to {labels.max()}, but the model tells {classes} classes apart"
-    return None
+    """The accuracy of the first output over the images, and findings about the labels."""
+    labels = part.label_batches(_inputs.preprocess(cfg), BATCH, range(len(outputs[0])))
+    accuracy, problem = score_all(outputs[0], labels, BATCH)
+    is_finding = (problem is not None and part.labels is not None) or part.has_masks
+    return accuracy, [problem] if problem and is_finding else []

@@ -74,8 +74,8 @@ def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
 
 def _net_name(ctx: StageContext) -> str:
     """The stem of the user's model file; a model that was trained here has none."""
-    path = ctx.inputs["train_save"] / SOURCE_JSON
-    if not path.exists():
+    path = next((folder / SOURCE_JSON for folder in ctx.inputs.values() if (folder / SOURCE_JSON).exists()), None)
+    if path is None:
         return TRAINED_HERE
     return bundle.net_name(Path(json.loads(path.read_text(encoding="utf-8"))["files"][0]["name"]).stem)
 

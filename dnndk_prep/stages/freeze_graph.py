@@ -9,7 +9,8 @@ from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.freeze import freeze
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.topology import node_of
-from dnndk_prep.keras_io.checkpoint import CHECKPOINT, match_variables, read_checkpoint
+from dnndk_prep.keras_io.checkpoint import CHECKPOINT, match_variables, read_checkpoint, saved_variables
+from dnndk_prep.stages._graph_entry import artifact_of, facts_of, take_in
 from dnndk_prep.stages._proof import prove_artifact
 from dnndk_prep.stages.context import StageContext
 
@@ -17,10 +18,16 @@ FROZEN_GRAPH = "frozen_graph.pb"
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write frozen_graph.pb and graph.json."""
+    """Write frozen_graph.pb and graph.json; of a frozen graph of the user's also op_names.txt and reference.npz."""
+    if "keras_2_tf" not in ctx.inputs:
+        return _take_in(ctx)
     folder, options = ctx.inputs["keras_2_tf"], ctx.cfg.freeze_graph
     source = GraphArtifact.load(folder)
-    variables = match_variables(source.graph_def, read_checkpoint(folder / CHECKPOINT))
+    variables = (
+        match_variables(source.graph_def, read_checkpoint(folder / CHECKPOINT))
+        if saved_variables(source.graph_def)
+        else {}
+    )
     graph_def = freeze(
         source.graph_def,
         variables,
@@ -36,3 +43,16 @@ def run(ctx: StageContext) -> dict[str, Any]:
     facts = prove_artifact(ctx.cfg, artifact, folder)
     nodes = {"before": len(source.graph_def.node), "after": len(artifact.graph_def.node)}
     return {**facts, "nodes": nodes, "reader": reader, "kept_variables": list(options.keep_vars)}
+
+
+def _take_in(ctx: StageContext) -> dict[str, Any]:
+    foreign, variables, _ = take_in(ctx)
+    options, reader = ctx.cfg.freeze_graph, ctx.cfg.graph.reader
+    names = [spec.name for spec in foreign.outputs]
+    inputs = [spec.name for spec in foreign.inputs]
+    graph_def = freeze(foreign.graph_def, variables, names, (), options.clear_devices, inputs)
+    artifact = artifact_of(foreign, for_reader(graph_def, reader, frozenset([*inputs, *names])), reader)
+    artifact.save(ctx.out, FROZEN_GRAPH)
+    facts = prove_artifact(ctx.cfg, artifact, ctx.out)
+    nodes = {"before": len(foreign.reference.node), "after": len(artifact.graph_def.node)}
+    return {**facts, **facts_of(foreign, ctx), "nodes": nodes, "reader": reader, "kept_variables": []}

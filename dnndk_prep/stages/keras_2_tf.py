@@ -8,13 +8,20 @@ from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.names import op_names_text
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, INFER_GRAPH, RestoredRunner, write_checkpoint, write_graph
 from dnndk_prep.keras_io.inference import build_inference, chosen, renamed
+from dnndk_prep.keras_io.predict import Predictor, probe_batch
+from dnndk_prep.stages._graph_entry import artifact_of, facts_of, take_in
 from dnndk_prep.stages._model import custom_objects, read_source
 from dnndk_prep.stages._proof import fitting_test_part, make_reference, prove
 from dnndk_prep.stages.context import StageContext
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write tf_chkpt.ckpt.*, checkpoint, tf_infer_graph.pb and .pbtxt, op_names.txt, graph.json, reference.npz."""
+    """Write tf_chkpt.ckpt.*, checkpoint, tf_infer_graph.pb and .pbtxt, op_names.txt, graph.json, reference.npz.
+
+    A TensorFlow graph of the user's with its checkpoint, or a SavedModel, gives the same files.
+    """
+    if "train_save" not in ctx.inputs:
+        return _take_in(ctx)
     source, form = read_source(ctx.inputs["train_save"], ctx.cfg.keras_2_tf.source, custom_objects(ctx.cfg))
     built = renamed(build_inference(source), ctx.cfg.graph.inputs, ctx.cfg.graph.outputs)
     graph_def = write_checkpoint(ctx.out / CHECKPOINT, built.graph_def, built.variables)
@@ -24,9 +31,29 @@ def run(ctx: StageContext) -> dict[str, Any]:
     write_graph((ctx.out / INFER_GRAPH).with_suffix(".pbtxt"), graph_def)
     inputs, outputs = chosen(built)
     (ctx.out / "op_names.txt").write_text(op_names_text(graph_def, inputs, outputs))
-    reference = make_reference(ctx.cfg, source, built.inputs, fitting_test_part(ctx.cfg, built.inputs))
+    predictor, probe = Predictor(source), probe_batch(source, built.inputs, ctx.cfg.seed)
+    reference = make_reference(
+        ctx.cfg,
+        lambda feeds: predictor.predict(list(feeds.values())),
+        probe,
+        built.inputs,
+        fitting_test_part(ctx.cfg, built.inputs),
+    )
     reference.save(ctx.out)
     with RestoredRunner(graph_def, artifact.output_names, ctx.out / CHECKPOINT) as runner:
         facts = prove(ctx.cfg, runner.run, built.inputs, artifact.output_names, reference)
     layers = {"inputs": built.input_layers, "outputs": built.output_layers}
     return {**facts, "layers": layers, "source": form, "keras": source.keras_version, "ops": len(graph_def.node)}
+
+
+def _take_in(ctx: StageContext) -> dict[str, Any]:
+    foreign, variables, reference = take_in(ctx)
+    graph_def = foreign.graph_def
+    if variables:
+        graph_def = write_checkpoint(ctx.out / CHECKPOINT, graph_def, variables)
+    artifact = artifact_of(foreign, graph_def, ctx.cfg.graph.reader)
+    artifact.save(ctx.out, INFER_GRAPH)
+    write_graph((ctx.out / INFER_GRAPH).with_suffix(".pbtxt"), graph_def)
+    with RestoredRunner(graph_def, artifact.output_names, ctx.out / CHECKPOINT) as runner:
+        facts = prove(ctx.cfg, runner.run, artifact.inputs, artifact.output_names, reference)
+    return {**facts, **facts_of(foreign, ctx), "ops": len(graph_def.node)}

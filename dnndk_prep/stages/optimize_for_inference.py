@@ -9,7 +9,7 @@ from typing import Any
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.rewrite import optimize
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner
-from dnndk_prep.stages._proof import Reference, prove_artifact
+from dnndk_prep.stages._proof import REFERENCE, Reference, prove_artifact
 from dnndk_prep.stages.context import StageContext
 
 OPTIMIZED_GRAPH = "optimized_graph.pb"
@@ -17,7 +17,8 @@ OPTIMIZED_GRAPH = "optimized_graph.pb"
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write optimized_graph.pb and graph.json."""
-    reference = ctx.inputs["keras_2_tf"]
+    # The stage in which the model came in has its own outputs.
+    reference = next(folder for folder in ctx.inputs.values() if (folder / REFERENCE).exists())
     frozen = GraphArtifact.load(ctx.inputs["freeze_graph"])
     # Variables that were kept must be loaded before a graph can run.
     runner = partial(RestoredRunner, checkpoint=reference / CHECKPOINT)

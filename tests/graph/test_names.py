@@ -1,4 +1,4 @@
-"""Finding, listing and changing the names in a graph."""
+"""Listing and changing the names in a graph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import StageError, UsageError
-from dnndk_prep.graph.names import Found, find_inputs, find_outputs, op_names_text, rename, tensor_specs
+from dnndk_prep.graph.names import Found, op_names_text, rename, tensor_specs
 
 V1 = tf.compat.v1
 
@@ -25,17 +25,6 @@ def graph_def() -> GraphDef:
         V1.global_variables_initializer()
         V1.train.Saver()
     return graph.as_graph_def()
-
-
-def test_inputs_are_what_must_be_fed(graph_def: GraphDef) -> None:
-    assert [found.name for found in find_inputs(graph_def)] == ["image", "flag"]
-
-
-def test_outputs_are_named_by_their_op_and_no_saver_is_one(graph_def: GraphDef) -> None:
-    found = find_outputs(graph_def)
-    assert [f.name for f in found] == ["conv/Relu", "parts"]
-    assert found[0].reason == "no other op reads its value through result, and it depends on image"
-    assert found[1].reason == "no other op reads its value, and it depends on flag"
 
 
 def test_the_listing(graph_def: GraphDef) -> None:

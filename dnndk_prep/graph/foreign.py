@@ -1,0 +1,387 @@
+"""A graph that others made, as the inference graph of the model in it: its ends found, and what training added cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+
+from dnndk_prep.errors import ModelFileError, StageError, UsageError
+from dnndk_prep.graph.artifact import TensorSpec
+from dnndk_prep.graph.ends import find_constants, find_inputs, find_outputs
+from dnndk_prep.graph.freeze import VARIABLES, prune
+from dnndk_prep.graph.names import VALID_NAME, Found, rename
+from dnndk_prep.graph.rewrites.cut_switches import cut_switches
+from dnndk_prep.graph.rewrites.inference_batch_norms import average_variables, inference_batch_norms
+from dnndk_prep.graph.rewrites.inline_functions import inline_functions
+from dnndk_prep.graph.rewrites.mend_handles import mend_handles
+from dnndk_prep.graph.rewrites.remove_dropout import remove_dropout
+from dnndk_prep.graph.rewrites.set_constants import set_constants
+from dnndk_prep.graph.run import imported
+from dnndk_prep.graph.safety import refuse_unsafe
+from dnndk_prep.graph.sources import GraphSource
+from dnndk_prep.graph.topology import by_name, node_of, require
+
+CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?|Func")
+RANDOM = re.compile(r"^(Stateless)?(Random|TruncatedNormal|Multinomial)")
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said: inputs, with a shape where the graph has none, outputs, and values of placeholders."""
+
+    inputs: Mapping[str, Shape | None]
+    outputs: Sequence[str]
+    constants: Mapping[str, bool | int | float]
+
+
+@dataclass(frozen=True)
+class ForeignGraph:
+    """The graph as it came and as inference graph, with the same inputs and outputs in the same order.
+
+    reference: the part that the outputs need, unchanged; it is fed by reference_inputs and `constants`, and fetched by
+    reference_outputs. variables: the old names of the variables by the new ones.
+    """
+
+    reference: GraphDef
+    reference_inputs: tuple[str, ...]
+    reference_outputs: tuple[str, ...]
+    constants: Mapping[str, np.ndarray]
+    graph_def: GraphDef
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    found_inputs: tuple[Found, ...]
+    found_outputs: tuple[Found, ...]
+    keys: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def foreign_graph(source: GraphSource, wanted: Wanted) -> ForeignGraph:
+    """The inference graph in `source`.
+
+    Raises UnsafeFileError before TensorFlow sees the graph, if it does more than compute; ModelFileError where
+    TensorFlow refuses it; StageError for names that are not there, and for what has no form in inference.
+    """
+    inputs, outputs = _ends(source, wanted)
+    constants, reasons = _constants(source.graph_def, wanted, inputs)
+    whole = mend_handles(_fed_at(source, inputs, wanted.inputs), frozenset()).graph_def
+    feeds, fetches = [_key(found.name) for found in inputs], [_key(found.name) for found in outputs]
+    # In a graph of training, nothing that the outputs need reads the averages for inference.
+    averages = average_variables(whole)
+    part = prune(whole, [*feeds, *fetches, *averages])
+    refuse_unsafe(part, source.file, [*feeds, *fetches])
+    used = {name: value for name, value in constants.items() if name in by_name(part)}
+    with refused_by_tensorflow(source.file):
+        imported(part)
+        plain, cut = _inference(part, feeds, fetches, used, averages)
+    notes = [*cut.notes, *_set(used, reasons)]
+    reference, fixed = (plain, {}) if cut.notes else (part, used)
+    _refuse_chance(plain, source.file)
+    return _named(source, reference, plain, inputs, outputs, fixed, notes)
+
+
+@contextmanager
+def refused_by_tensorflow(file: str) -> Iterator[None]:
+    """What TensorFlow says of a broken graph, as an error in the file."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
+        lines = [*str(error).splitlines(), ""]
+        raise ModelFileError(
+            f"TensorFlow refuses the graph in {file}",
+            expected=f"a graph that TensorFlow {tf.__version__} can import",
+            found=lines[0][:300],
+            remedy="export the graph again",
+        ) from error
+
+
+def variable_names(graph_def: GraphDef) -> list[str]:
+    """The nodes of the variables."""
+    return [node.name for node in graph_def.node if node.op in VARIABLES]
+
+
+def _ends(source: GraphSource, wanted: Wanted) -> tuple[list[Found], list[Found]]:
+    """The inputs and outputs: those that the user named, those of the signature, or those that are found."""
+    nodes = by_name(source.graph_def)
+    if wanted.inputs:
+        names = [source.inputs.get(name, name) for name in wanted.inputs]
+        inputs = [Found(name, "named in model.inputs") for name in names]
+    elif source.inputs:
+        inputs = [Found(name, f"the signature's input {key!r}") for key, name in source.inputs.items()]
+    else:
+        inputs = find_inputs(source.graph_def)
+    require([node_of(found.name) for found in inputs], nodes, "node")
+    if wanted.outputs:
+        names = [source.outputs.get(name, name) for name in wanted.outputs]
+        outputs = [Found(name, "named in model.outputs") for name in names]
+    elif source.outputs:
+        outputs = [Found(name, f"the signature's output {key!r}") for key, name in source.outputs.items()]
+    else:
+        outputs = find_outputs(source.graph_def, [found.name for found in inputs])
+    require([node_of(found.name) for found in outputs], nodes, "node")
+    if not (wanted.inputs or source.inputs):
+        inputs = _needed(source.graph_def, inputs, outputs)
+    return inputs, outputs
+
+
+def _needed(graph_def: GraphDef, inputs: Sequence[Found], outputs: Sequence[Found]) -> list[Found]:
+    """The inputs that the outputs need, and what else the outputs cannot be computed without."""
+    part = by_name(prune(graph_def, [node_of(found.name) for found in outputs]))
+    chosen = [found for found in inputs if found.name in part]
+    known = {found.name for found in chosen} | set(find_constants(graph_def))
+    others = [node.name for node in part.values() if node.op == "Placeholder" and node.name not in known]
+    return [*chosen, *(Found(name, "a placeholder that the outputs need") for name in others)]
+
+
+def _constants(
+    graph_def: GraphDef, wanted: Wanted, inputs: Sequence[Found]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The placeholders that stand still in inference: those that the user named, and training's flags."""
+    nodes = by_name(graph_def)
+    require(wanted.constants, nodes, "node")
+    found = find_constants(graph_def, [found.name for found in inputs])
+    values = {name: value for name, (value, _) in found.items()}
+    reasons = {name: reason for name, (_, reason) in found.items()}
+    for name, number in wanted.constants.items():
+        if nodes[name].op not in ("Placeholder", "PlaceholderWithDefault"):
+            raise UsageError(
+                f"model.constants: {name} is no placeholder", expected="a Placeholder", found=nodes[name].op
+            )
+        dtype = tf.as_dtype(nodes[name].attr["dtype"].type)
+        values[name], reasons[name] = np.array(number, dtype.as_numpy_dtype), "named in model.constants"
+    return values, reasons
+
+
+def _set(values: Mapping[str, np.ndarray], reasons: Mapping[str, str]) -> list[str]:
+    return [f"{name} is set to {value.item()} ({reasons[name]})" for name, value in values.items()]
+
+
+def _fed_at(source: GraphSource, inputs: Sequence[Found], shapes: Mapping[str, Shape | None]) -> GraphDef:
+    """The graph with placeholders for its inputs: a node inside may be one, and one without a shape gets it."""
+    result = GraphDef()
+    result.CopyFrom(source.graph_def)
+    nodes = by_name(result)
+    given = {_key(source.inputs.get(name, name)): shape for name, shape in shapes.items()}
+    inner = [
+        name for name in map(_key, (found.name for found in inputs)) if not nodes[name].op.startswith("Placeholder")
+    ]
+    known = _inferred(source, inner) if inner else {}
+    for found in inputs:
+        node = nodes[_key(found.name)]
+        if node.name in known:
+            spec = known[node.name]
+            node.op = "Placeholder"
+            del node.input[:]
+            node.attr.clear()
+            node.attr["dtype"].type = tf.as_dtype(spec.dtype).as_datatype_enum
+            node.attr["shape"].shape.CopyFrom(tf.TensorShape(spec.shape).as_proto())
+        if node.op == "PlaceholderWithDefault":
+            node.op = "Placeholder"
+            del node.input[:]
+        if (shape := given.get(node.name)) is not None:
+            node.attr["shape"].shape.CopyFrom(tf.TensorShape(shape).as_proto())
+            node.attr.pop("_output_shapes", None)
+    return result
+
+
+def _inferred(source: GraphSource, names: Sequence[str]) -> dict[str, TensorSpec]:
+    part = prune(source.graph_def, names)
+    refuse_unsafe(part, source.file, names)
+    with refused_by_tensorflow(source.file):
+        return {spec.name: spec for spec in _specs(part, names, source.file)}
+
+
+def _inference(
+    part: GraphDef,
+    feeds: Sequence[str],
+    fetches: Sequence[str],
+    constants: Mapping[str, np.ndarray],
+    averages: Sequence[str],
+) -> tuple[GraphDef, _Cut]:
+    """The part with its flags set, its functions written out and its dead branches cut; then what only trains."""
+    # The ends by nodes of their own: what is fetched may be a call that goes.
+    ends = [_end(part, i) for i in range(len(fetches))]
+    graph_def = set_constants(part, constants)
+    dtypes = {tensor.name: tensor.dtype for op in imported(part).get_operations() for tensor in op.outputs}
+    # TensorFlow writes a call out only where something waits for all that it does.
+    calls = [f"^{node.name}" for node in part.node if node.op == "StatefulPartitionedCall"]
+    for end, fetch in zip(ends, fetches, strict=True):
+        node = graph_def.node.add(name=end, op="Identity", input=[fetch, *calls])
+        node.attr["T"].type = dtypes[fetch if ":" in fetch else f"{fetch}:0"].as_datatype_enum
+    keep = frozenset([*map(node_of, feeds), *ends])
+    graph_def = inline_functions(graph_def, [*map(node_of, feeds), *ends, *averages])
+    graph_def = prune(cut_switches(graph_def, keep).graph_def, [*keep, *averages])
+    dropped = remove_dropout(graph_def, keep)
+    # Dropout that keeps everything changes no number: the graph as it came stays the reference.
+    acting = dropped.notes if not any(RANDOM_SHARE.search(name) for name in constants) else ()
+    normal = inference_batch_norms(dropped.graph_def, keep)
+    graph_def = prune(normal.graph_def, [*feeds, *ends])
+    return graph_def, _Cut((*acting, *normal.notes), tuple(ends))
+
+
+RANDOM_SHARE = re.compile(r"keep|drop", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    notes: tuple[str, ...]
+    ends: tuple[str, ...]
+
+
+def _end(graph_def: GraphDef, i: int) -> str:
+    taken, name = by_name(graph_def), f"dnndk_prep_end_{i}"
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _refuse_chance(graph_def: GraphDef, file: str) -> None:
+    chance = next((node for node in graph_def.node if RANDOM.search(node.op)), None)
+    if chance is not None:
+        raise StageError(
+            f"the outputs of {file} depend on chance: {chance.name} is {chance.op}",
+            expected="a graph of inference",
+            found=chance.op,
+            remedy="export the graph with training=False, or set the flag in model.constants",
+        )
+
+
+def _named(
+    source: GraphSource,
+    reference: GraphDef,
+    plain: GraphDef,
+    inputs: Sequence[Found],
+    outputs: Sequence[Found],
+    constants: Mapping[str, np.ndarray],
+    notes: Sequence[str],
+) -> ForeignGraph:
+    """The graph with names that a person reads: those of layers, without the calls they were in."""
+    nodes = by_name(plain)
+    ends = [node.name for node in plain.node if node.name.startswith("dnndk_prep_end_")]
+    ends.sort(key=lambda name: int(name.rstrip("_").rpartition("_")[2]))
+    real: list[str] = []
+    for end in ends:
+        value = _value(nodes, end)
+        # A second output of a node, a constant, an input, and what two outputs share keep a node of their own.
+        own = ":" in value or value in real or nodes[value].op in ("Const", "Placeholder", *VARIABLES)
+        real.append(end if own else value)
+    bare = prune(plain, [*map(_key, _names(inputs)), *real])
+    new_names = _new_names(bare, real, source, inputs, outputs, ends)
+    graph_def = rename(bare, new_names)
+    feeds = [new_names.get(name, name) for name in map(_key, _names(inputs))]
+    fetches = [new_names.get(name, name) for name in real]
+    with refused_by_tensorflow(source.file):
+        specs_in, specs_out = _specs(graph_def, feeds, source.file), _specs(graph_def, fetches, source.file, False)
+    is_plain = reference is plain
+    return ForeignGraph(
+        reference=reference,
+        reference_inputs=tuple(map(_key, _names(inputs))),
+        reference_outputs=tuple(ends) if is_plain else tuple(_names(outputs)),
+        constants=constants,
+        graph_def=graph_def,
+        inputs=specs_in,
+        outputs=specs_out,
+        found_inputs=tuple(Found(new, _from(old, new)) for old, new in zip(inputs, feeds, strict=True)),
+        found_outputs=tuple(Found(new, _from(old, new)) for old, new in zip(outputs, fetches, strict=True)),
+        keys={new_names.get(name, name): name for name in variable_names(plain)},
+        notes=tuple(notes),
+    )
+
+
+def _value(nodes: Mapping[str, NodeDef], end: str) -> str:
+    """The tensor whose value `end` passes on, through every Identity."""
+    name = end
+    while (node := nodes[node_of(name)]).op in ("Identity", "StopGradient", "PreventGradient", "Snapshot") or (
+        node.op == "IdentityN"
+    ):
+        data = [given for given in node.input if not given.startswith("^")]
+        name = data[int(name.partition(":")[2] or 0)] if node.op == "IdentityN" else data[0]
+    return name.removesuffix(":0")
+
+
+def _from(found: Found, name: str) -> str:
+    return found.reason if _key(found.name) == name else f"{found.name} in the file, {found.reason}"
+
+
+def _names(found: Sequence[Found]) -> list[str]:
+    return [one.name for one in found]
+
+
+def _new_names(
+    graph_def: GraphDef,
+    real: Sequence[str],
+    source: GraphSource,
+    inputs: Sequence[Found],
+    outputs: Sequence[Found],
+    ends: Sequence[str],
+) -> dict[str, str]:
+    taken = {node.name for node in graph_def.node}
+    result: dict[str, str] = {}
+
+    def take(old: str, new: str) -> None:
+        if new != old and new not in taken and VALID_NAME.fullmatch(new):
+            taken.add(new)
+            result[old] = new
+
+    keys = {_key(name): key for key, name in source.inputs.items()}
+    for found in inputs:
+        node = _key(found.name)
+        if node in keys and source.graph_def.library.function:
+            # TensorFlow 2 calls it serving_default_image, and the signature image.
+            take(node, keys[node])
+    for end, found in zip(ends, outputs, strict=True):
+        if end in real:
+            key = next((key for key, name in source.outputs.items() if name == found.name), None)
+            take(end, key or f"{node_of(found.name)}_output" + found.name.partition(":")[2])
+    plain = {node.name: _without_calls(node.name) for node in graph_def.node if node.name not in result}
+    if source.graph_def.library.function:
+        plain = _without_scope(graph_def, plain)
+    for old, new in plain.items():
+        take(old, new)
+    return result
+
+
+def _without_scope(graph_def: GraphDef, names: Mapping[str, str]) -> dict[str, str]:
+    """The names without the scope of the whole model (`functional_1/`), where all that is computed lies in one."""
+    computed = [node.name for node in graph_def.node if node.op not in ("Const", "Placeholder", "NoOp", *VARIABLES)]
+    scopes = {names[name].partition("/")[0] for name in computed if name in names and "/" in names[name]}
+    if len(scopes) != 1 or any("/" not in names[name] for name in computed if name in names):
+        return dict(names)
+    (scope,) = scopes
+    return {old: new.removeprefix(f"{scope}/") for old, new in names.items()}
+
+
+def _without_calls(name: str) -> str:
+    parts = name.split("/")
+    while len(parts) > 1 and CALL.fullmatch(parts[0]):
+        parts.pop(0)
+    return "/".join(parts)
+
+
+def _specs(graph_def: GraphDef, names: Sequence[str], file: str, fed: bool = True) -> tuple[TensorSpec, ...]:
+    graph = imported(graph_def)
+    specs = []
+    for name in names:
+        tensor = graph.get_tensor_by_name(f"{name}:0")
+        if tensor.shape.rank is None and fed:
+            raise StageError(
+                f"the input {name} of {file} has no known shape",
+                expected="a placeholder with a shape",
+                found="a shape of unknown rank",
+                remedy=f"give it: model.inputs: {{{name}: [null, 224, 224, 3]}}",
+            )
+        shape = tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else ()
+        specs.append(TensorSpec(name, shape, tensor.dtype.base_dtype.name))
+    return tuple(specs)
+
+
+def _key(tensor: str) -> str:
+    """A tensor by its node, where it is the first."""
+    return tensor.removesuffix(":0")

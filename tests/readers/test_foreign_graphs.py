@@ -1,0 +1,110 @@
+"""Graphs that real TensorFlows 1 wrote, taken in and held against what those TensorFlows gave for them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conversion import assert_within
+from environments import READERS, without_tensorflow
+
+from dnndk_prep import cli
+from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.run import GraphRunner
+
+CASES = ("keras_phase", "layers_flag", "keep_prob", "training_mode", "saved_model", "loop")
+# What belongs to training, and must not be left in a network without a loop.
+TRAINING = ("Switch", "Merge", "If", "RandomUniform", "PlaceholderWithDefault", "Assign", "AssignVariableOp", "Floor")
+EXTRA = {"keep_prob": "  checkpoint: {folder}\n  inputs: {{image: [null, 12, 12, 3]}}\n"}
+
+
+@pytest.fixture(scope="module", params=READERS)
+def written(
+    request: pytest.FixtureRequest, old_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """What one old TensorFlow wrote: the file to enter with, by the case."""
+    folder = tmp_path_factory.mktemp(f"foreign-{request.param}")
+    done = subprocess.run(
+        [old_python(request.param), "-W", "ignore", Path(__file__).with_name("foreign_models.py"), folder],
+        capture_output=True,
+        text=True,
+        env=without_tensorflow(),
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {case: Path(path) for case, path in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def entered(path: Path, case: str, reader: str, out: Path) -> GraphArtifact:
+    """The optimized graph of a pipeline that begins with the file."""
+    extra = EXTRA.get(case, "").format(folder=path.parent)
+    yaml = f'model:\n  path: {path}\n{extra}graph: {{reader: "{reader}"}}\nworkspace: workspace\n'
+    (out / "pipeline.yaml").write_text(yaml)
+    assert cli.main(["run", str(out / "pipeline.yaml"), "--to", "optimize_for_inference"]) == 0
+    return GraphArtifact.load(out / "workspace" / "optimize_for_inference")
+
+
+@pytest.mark.parametrize("level", ["1.9", "1.15"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_graph_gives_what_its_tensorflow_gave(written: dict[str, Path], case: str, level: str, tmp_path: Path):
+    path = written[case]
+    graph = entered(path, case, level, tmp_path)
+    with np.load(path.parent / "in.npz") as given, np.load(path.parent / "out.npz") as gave:
+        # A signature's inputs stand in the order of its keys; all others have one.
+        feeds = dict(zip(graph.input_names, [given[key] for key in sorted(given)], strict=True))
+        wanted = [gave[f"y{i}"] for i in range(len(gave.files))]
+    with GraphRunner(graph.graph_def, graph.output_names) as runner:
+        assert_within(runner.run(feeds), wanted)
+    found = Counter(node.op for node in graph.graph_def.node)
+    if case != "loop":
+        assert not set(TRAINING) & set(found)
+    stage = "keras_2_tf" if case in WITH_VARIABLES else "freeze_graph"
+    names = (tmp_path / "workspace" / stage / "op_names.txt").read_text()
+    for name in (*graph.input_names, *graph.output_names):
+        assert name in names
+
+
+WITH_VARIABLES = ("layers_flag", "keep_prob", "training_mode", "saved_model")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_read_by_the_oldest_tensorflow(reader, written: dict[str, Path], case: str, tmp_path: Path):
+    path = written[case]
+    graph = entered(path, case, "1.9", tmp_path)
+    with np.load(path.parent / "in.npz") as given, np.load(path.parent / "out.npz") as gave:
+        feeds = dict(zip(graph.input_names, [given[key] for key in sorted(given)], strict=True))
+        assert_within(reader.run(graph, feeds), [gave[f"y{i}"] for i in range(len(gave.files))])
+
+
+def test_flags_and_labels_are_told_apart(written: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    graph = entered(written["layers_flag"], "layers_flag", "1.9", tmp_path)
+    assert (graph.input_names, graph.output_names) == (["image"], ["logits/BiasAdd"])
+    text = (tmp_path / "workspace" / "keras_2_tf" / "op_names.txt").read_text()
+    assert "is_training is set to False" in text
+    assert "labels" not in text
+    capsys.readouterr()
+    assert cli.main(["plan", str(tmp_path / "pipeline.yaml")]) == 0
+    assert "left out: model.ckpt-7.meta enters at keras_2_tf" in capsys.readouterr().out
+
+
+def test_a_training_graph_says_what_was_cut(written: dict[str, Path], tmp_path: Path):
+    entered(written["training_mode"], "training_mode", "1.9", tmp_path)
+    record = json.loads((tmp_path / "workspace" / "keras_2_tf" / "stage.json").read_text())
+    assert any("dropout" in note for note in record["facts"]["cut"])
+    assert any("moving averages" in note for note in record["facts"]["cut"])
+
+
+def test_a_missing_checkpoint_is_one_clear_message(
+    written: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "pipeline.yaml").write_text(f"model: {{path: {written['keep_prob']}}}\n")
+    assert cli.main(["run", str(tmp_path / "pipeline.yaml"), "--to", "freeze_graph"]) == 3
+    error = capsys.readouterr().err
+    assert "model.checkpoint" in error
+    assert "Traceback" not in error

@@ -51,6 +51,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+OF_GRAPH = ("checkpoint", "inputs", "outputs", "constants", "tag", "signature")
+
+
 class ModelSection(Section):
     """A trained model of the user's; given one, nothing is trained.
 
@@ -62,14 +65,17 @@ class ModelSection(Section):
     architecture: FilePath | None = None
     weights: FilePath | None = None
     custom_objects: tuple[CustomObject, ...] = ()
+    checkpoint: FilePath | None = None
+    inputs: tuple[str, ...] | dict[str, tuple[Count | None, ...] | None] = ()
+    outputs: tuple[str, ...] = ()
+    constants: dict[str, bool | int | float] = {}
+    tag: str | None = None
+    signature: str | None = None
     # The folder of the YAML, where the modules of custom_objects may lie.
     _folder: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="after")
     def _note_folder(self, info: ValidationInfo) -> ModelSection:
-OF_GRAPH = ("checkpoint", "inputs", "outputs", "constants", "tag", "signature")
-
-
         self._folder = (info.context or {}).get("base", Path())
         return self
 
@@ -77,12 +83,9 @@ OF_GRAPH = ("checkpoint", "inputs", "outputs", "constants", "tag", "signature")
     def _one_way_in(self) -> ModelSection:
         if self.path and (self.architecture or self.weights):
             raise ValueError("give either model.path or model.architecture + model.weights, not both")
-    checkpoint: FilePath | None = None
-    inputs: tuple[str, ...] | dict[str, tuple[Count | None, ...] | None] = ()
-    outputs: tuple[str, ...] = ()
-    constants: dict[str, bool | int | float] = {}
-    tag: str | None = None
-    signature: str | None = None
+        of_graph = [key for key in OF_GRAPH if getattr(self, key)]
+        if of_graph and not self.path:
+            raise ValueError(f"model.{of_graph[0]} goes with a TensorFlow graph as model.path")
         if bool(self.architecture) != bool(self.weights):
             missing = "weights" if self.architecture else "architecture"
             raise ValueError(f"model.architecture and model.weights go together; model.{missing} is missing")
@@ -95,9 +98,6 @@ OF_GRAPH = ("checkpoint", "inputs", "outputs", "constants", "tag", "signature")
     @property
     def folder(self) -> Path:
         """Where the modules of custom_objects are looked for first."""
-        of_graph = [key for key in OF_GRAPH if getattr(self, key)]
-        if of_graph and not self.path:
-            raise ValueError(f"model.{of_graph[0]} goes with a TensorFlow graph as model.path")
         return self._folder
 
 

@@ -59,7 +59,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "export",
         ("train_save", "keras_2_tf", "optimize_for_inference", "calib_input"),
-        ("target", "saved_model", "tensorboard", "graph", "keras_2_tf", "model.custom_objects"),
+        ("target", "saved_model", "tensorboard", "graph", "keras_2_tf", "model.path", "model.custom_objects"),
     ),
     Stage(
         "report",

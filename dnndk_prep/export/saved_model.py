@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,8 @@ class SavedModelSpec:
     version: int = 1
     signature: str = "serving_default"
     tags: tuple[str, ...] = ("serve",)
-    assets: tuple[Path, ...] = ()
+    # Files by their names in the folder assets/.
+    assets: Mapping[str, Path] = field(default_factory=dict)
     learning_phase: bool = False
 
 
@@ -53,7 +54,6 @@ def write_saved_model(folder: Path, spec: SavedModelSpec) -> Path:
     """Write `folder`/<name>/<version>/ with saved_model.pb and assets/; returns that folder.
 
     Constants and no variables: nothing has to be restored, and TensorFlow 1.15, today's, Serving, C and Java load it.
-    Raises UsageError for assets of one name, or that are no files.
     """
     target = folder / spec.name / str(spec.version)
     target.mkdir(parents=True)
@@ -138,27 +138,18 @@ def _with_assets(spec: SavedModelSpec, target: Path) -> tuple[GraphDef, list[Ass
     """The graph with a string constant for each asset, which loaders feed with the file's place; the files copied."""
     if not spec.assets:
         return spec.graph_def, []
-    names = [path.name for path in spec.assets]
-    missing = [str(path) for path in spec.assets if not path.is_file()]
-    if missing or len(set(names)) < len(names):
-        raise UsageError(
-            "saved_model.assets cannot be kept",
-            expected="files, each with a name of its own",
-            found=f"no file at {missing[0]}" if missing else ", ".join(names),
-            remedy="correct saved_model.assets",
-        )
     graph_def = GraphDef()
     graph_def.CopyFrom(spec.graph_def)
     taken = {node.name for node in graph_def.node}
-    (target / ASSETS).mkdir()
     assets = []
-    for number, path in enumerate(spec.assets):
-        shutil.copyfile(path, target / ASSETS / path.name)
+    for number, (file, path) in enumerate(spec.assets.items()):
+        (target / ASSETS / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target / ASSETS / file)
         name = f"asset_path_{number}"
         while name in taken:
             name += "_1"
-        graph_def.node.append(constant(name, np.array(path.name, dtype=object)))
-        assets.append(AssetFileDef(tensor_info=TensorInfo(name=f"{name}:0"), filename=path.name))
+        graph_def.node.append(constant(name, np.array(file, dtype=object)))
+        assets.append(AssetFileDef(tensor_info=TensorInfo(name=f"{name}:0"), filename=file))
     return graph_def, assets
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from dnndk_prep.errors import StageError
-from dnndk_prep.export.saved_model import SavedModelSpec, run_saved_model, signature_names, write_saved_model
+from dnndk_prep.errors import StageError, UsageError
+from dnndk_prep.export.saved_model import (
+    ASSETS,
+    SAVED_MODEL_PB,
+    SavedModelSpec,
+    run_saved_model,
+    signature_names,
+    write_saved_model,
+)
 from dnndk_prep.export.tensorboard import write_events
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
 from dnndk_prep.graph.compare import require_same
@@ -26,7 +34,6 @@ from dnndk_prep.workspace import STAGE_JSON
 SAVED_MODEL, TENSORBOARD = "saved_model", "tensorboard"
 # The training branch has ops that older ones lack (SelectV2), and no quantizer reads a SavedModel.
 OLDEST_WITH_TRAINING = "1.15"
-OLDER = ("1.9", "1.12")
 
 
 def write(ctx: StageContext, graph: GraphArtifact, name: str) -> dict[str, Any]:
@@ -56,7 +63,7 @@ def _write_saved_model(ctx: StageContext, graph: GraphArtifact, name: str) -> di
         version=options.version,
         signature=options.signature,
         tags=options.tags,
-        assets=options.assets,
+        assets=_assets(ctx),
         learning_phase=options.learning_phase,
     )
     folder = write_saved_model(ctx.out / SAVED_MODEL, spec)
@@ -69,30 +76,53 @@ def _write_saved_model(ctx: StageContext, graph: GraphArtifact, name: str) -> di
         "inputs": {key: f"{tensor.name}:0" for key, tensor in spec.inputs.items()},
         "outputs": {key: f"{tensor.name}:0" for key, tensor in spec.outputs.items()},
         "learning_phase": f"{LEARNING_PHASE}:0" if spec.learning_phase else None,
-        "assets": [path.name for path in spec.assets],
+        "assets": list(spec.assets),
         "proof": _proof(ctx, spec),
     }
 
 
 def _proof(ctx: StageContext, spec: SavedModelSpec) -> dict[str, float] | None:
-    """The SavedModel, loaded as a program loads it, against what Keras predicts for the probe batch."""
-    folder = ctx.inputs.get("keras_2_tf")
-    if folder is None or not (folder / REFERENCE).is_file():
+    """The SavedModel, loaded as a program loads it, against what the model gives for the probe batch."""
+    # The stage in which the model came in keeps what the model itself gives.
+    folder = next((folder for folder in ctx.inputs.values() if (folder / REFERENCE).is_file()), None)
+    if folder is None:
         return None
     reference = Reference.load(folder)
     feeds = {key: np.asarray(reference.probe[tensor.name]) for key, tensor in spec.inputs.items()}
     place = ctx.out / SAVED_MODEL / spec.name / str(spec.version)
     got = run_saved_model(place, spec.tags, spec.signature, feeds)
-    problem = "the SavedModel differs from what Keras predicts for the probe batch"
+    problem = "the SavedModel differs from what the model gives for the probe batch"
     return require_same(list(spec.outputs), [got[key] for key in spec.outputs], reference.outputs, problem)
 
 
 def _layers(ctx: StageContext) -> Mapping[str, Sequence[str]]:
-    """The Keras names of inputs and outputs, in the model's order; nothing for a graph that came without Keras."""
-    folder = ctx.inputs.get("keras_2_tf")
-    if folder is None or not (folder / STAGE_JSON).is_file():
-        return {}
-    return json.loads((folder / STAGE_JSON).read_text(encoding="utf-8"))["facts"].get("layers", {})
+    """The model's own names of inputs and outputs, in its order; nothing for a graph that came without any."""
+    for folder in ctx.inputs.values():
+        path = folder / STAGE_JSON
+        if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8"))["facts"].get("layers")):
+            return found
+    return {}
+
+
+def _assets(ctx: StageContext) -> dict[str, Path]:
+    """The files that go with the model, by their names in assets/: those of the SavedModel it came in, and the named.
+
+    Raises UsageError for two files of one name.
+    """
+    path, named = ctx.cfg.model.path, ctx.cfg.saved_model.assets
+    kept = path / ASSETS if path is not None and (path / SAVED_MODEL_PB).is_file() else None
+    files = sorted(file for file in kept.rglob("*") if file.is_file()) if kept is not None else []
+    result = {file.relative_to(kept).as_posix(): file for file in files if kept is not None}
+    names = [*result, *(file.name for file in named)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"saved_model.assets: two files would be called {twice[0]!r}",
+            expected="files, each with a name of its own",
+            found=", ".join(names),
+            remedy="rename one of them",
+        )
+    return result | {file.name: file for file in named}
 
 
 def _own(
@@ -124,6 +154,6 @@ def _with_training_branch(ctx: StageContext) -> GraphArtifact:
         [spec.name for spec in built.outputs],
         inputs=[*(spec.name for spec in built.inputs), LEARNING_PHASE],
     )
-    reader = OLDEST_WITH_TRAINING if cfg.graph.reader in OLDER else cfg.graph.reader
+    reader = max(OLDEST_WITH_TRAINING, cfg.graph.reader, key=lambda release: [int(n) for n in release.split(".")])
     graph_def = for_reader(with_old_training_batch_norms(frozen), reader, frozenset([*names, LEARNING_PHASE]))
     return GraphArtifact(graph_def, built.inputs, built.outputs, reader)

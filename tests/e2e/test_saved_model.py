@@ -19,6 +19,11 @@ from environments import without_tensorflow
 from keras import layers
 
 from dnndk_prep import cli
+from dnndk_prep.config import Config
+from dnndk_prep.errors import StageError, UsageError
+from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
+from dnndk_prep.stages import export
+from dnndk_prep.stages.context import StageContext
 
 RANDOM = np.random.default_rng(0)
 C_PROGRAM = Path(__file__).with_name("c") / "run_saved_model.c"
@@ -272,3 +277,54 @@ def test_mistakes_are_one_clear_message(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def small_context(tmp_path: Path, saved_model: dict[str, object]) -> StageContext:
+    """The context of `export` after a graph with one input and one output."""
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 4], name="x")
+        tf.nn.relu(x, name="y")
+    ends = TensorSpec("x", (None, 4), "float32"), TensorSpec("y", (None, 4), "float32")
+    for name in ("train", "graph", "out"):
+        (tmp_path / name).mkdir()
+    GraphArtifact(graph.as_graph_def(), ends[:1], ends[1:], "1.9").save(tmp_path / "graph", "optimized_graph.pb")
+    values = {"model": {"path": tmp_path / "came"}, "saved_model": saved_model, "target": {"bundles": False}}
+    cfg = Config.model_validate(values)
+    inputs = {"train_save": tmp_path / "train", "optimize_for_inference": tmp_path / "graph"}
+    return StageContext(cfg, inputs, tmp_path / "out", tmp_path, lambda text: None)
+
+
+def test_assets_of_a_saved_model_that_came_in_are_kept(tmp_path: Path):
+    (tmp_path / "came" / "assets" / "words").mkdir(parents=True)
+    (tmp_path / "came" / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "came" / "assets" / "words" / "vocabulary.txt").write_text("yes\nno\n")
+    (tmp_path / "more.txt").write_text("more")
+    ctx = small_context(tmp_path, {"assets": [tmp_path / "more.txt"]})
+    facts = export.run(ctx)["saved_model"]
+    assert facts["assets"] == ["words/vocabulary.txt", "more.txt"]
+    assert facts["inputs"] == {"x": "x:0"}
+    saved = ctx.out / facts["folder"]
+    assert (saved / "assets" / "words" / "vocabulary.txt").read_text() == "yes\nno\n"
+    loaded = tf.saved_model.load(str(saved))
+    assert [Path(asset.asset_path.numpy().decode()).name for asset in loaded.asset_paths] == [
+        "vocabulary.txt",
+        "more.txt",
+    ]
+    batch = np.array([[-1, 2, -3, 4]], np.float32)
+    got = loaded.signatures["serving_default"](x=tf.constant(batch))["y"].numpy()
+    assert got.tolist() == [[0, 2, 0, 4]]
+
+
+def test_what_a_graph_cannot_give(tmp_path: Path):
+    ctx = small_context(tmp_path, {"learning_phase": True})
+    with pytest.raises(StageError, match="needs the Keras model"):
+        export.run(ctx)
+
+
+def test_two_assets_of_one_name_are_refused(tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    files = [tmp_path / "a.txt", tmp_path / "other" / "a.txt"]
+    for file in files:
+        file.write_text("")
+    with pytest.raises(UsageError, match="two files"):
+        export.run(small_context(tmp_path, {"assets": files}))

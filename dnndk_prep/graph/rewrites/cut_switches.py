@@ -45,6 +45,8 @@ class _Cut:
                 continue
             written = result.node.add()
             written.CopyFrom(new)
+            # Colocation with a node that may be gone.
+            written.attr.pop("_class", None)
             names = [name if name[0] == "^" else self._source(name) for name in new.input]
             del written.input[:]
             written.input.extend(names)

@@ -14,6 +14,11 @@ from dnndk_prep.keras_io import ops
 from dnndk_prep.keras_io.ops import Config, is_tensor
 
 MODELS = ("Functional", "Sequential", "Model")
+# Layers of Keras 3 that write no `trainable`.
+UNTRAINED_LAYERS = (
+    *("InputLayer", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+    *("Discretization", "HashedCrossing", "Pipeline"),
+)
 INNER_LAYERS = ("layer", "cell", "cells", "forward_layer", "backward_layer")
 
 
@@ -85,13 +90,13 @@ def is_operation(layer: Config) -> bool:
 
     An .h5 does not tell the module, and keras.ops has an Add, too; but only layers can be trained.
     """
-    if ".ops" in str(layer.get("module")):
-        return True
+    if layer.get("module"):
+        return ".ops" in layer["module"]
     config = layer.get("config")
     return (
         isinstance(config, dict)
         and "trainable" not in config
-        and layer.get("class_name") not in ("InputLayer", ops.OPERATION, *MODELS)
+        and layer.get("class_name") not in (*UNTRAINED_LAYERS, ops.OPERATION, *MODELS)
         and any(isinstance(node, dict) for node in layer.get("inbound_nodes", []))
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dnndk_prep.keras_io import ops
+from dnndk_prep.keras_io.architecture import is_operation
 from dnndk_prep.keras_io.scan.rules import rules
 from dnndk_prep.keras_io.valid_names import with_valid_names
 
@@ -95,3 +96,11 @@ def test_valid_names_change_nothing():
     config = {"name": "net", "layers": [member("block1/conv"), member("b", "block1/conv")]}
     model = {"class_name": "Functional", "config": config}
     assert with_valid_names(model) == (model, {})
+
+
+@pytest.mark.parametrize("module", ["keras.layers", None])
+@pytest.mark.parametrize("kind", ["SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"])
+def test_a_layer_that_writes_no_trainable_is_a_layer(kind: str, module: str | None):
+    config = {"rate": 0.2, "seed": None, "name": "drop", "dtype": "float32"}
+    assert not is_operation({"class_name": kind, "module": module, "config": config, "inbound_nodes": [{"args": []}]})
+    assert is_operation({"class_name": "Add", "config": {"name": "add"}, "inbound_nodes": [{"args": []}]})

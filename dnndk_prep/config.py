@@ -18,6 +18,7 @@ from pydantic import (
 
 from dnndk_prep.data.preprocess import Preprocess
 from dnndk_prep.dpu import targets
+from dnndk_prep.dpu.levels import level_of
 from dnndk_prep.errors import DnndkPrepError
 
 
@@ -28,7 +29,18 @@ def _from_yaml_folder(path: Path, info: ValidationInfo) -> Path:
 
 # A path in the YAML is relative to the folder of the YAML, wherever the command is called from.
 FilePath = Annotated[Path, AfterValidator(_from_yaml_folder)]
-Reader = Literal["1.9", "1.12", "1.15"]
+
+
+def _known_reader(text: str) -> str:
+    try:
+        level_of(text)
+    except DnndkPrepError as error:
+        raise ValueError(f"{error.problem}; expected {error.expected}") from error
+    return text
+
+
+# A TensorFlow release, 1.9 or later; dpu.levels tells which registry serves one that has none of its own.
+Reader = Annotated[str, AfterValidator(_known_reader)]
 # Strict: YAML's `yes` is a truth value and must not become the number 1.
 Count = Annotated[int, Field(strict=True, gt=0)]
 Number = Annotated[float, Field(strict=True)]
@@ -167,6 +179,8 @@ class Keras2TfSection(Section):
     """Which of the three saved forms becomes the graph; by default the complete model where there is one."""
 
     source: Literal["complete", "checkpoint", "json_weights"] | None = None
+    # Recurrent layers as one copy of their cell a step, without a loop.
+    unroll: Annotated[bool, Field(strict=True)] = False
 
 
 class GraphSection(Section):
@@ -182,6 +196,13 @@ class FreezeGraphSection(Section):
 
     clear_devices: Annotated[bool, Field(strict=True)] = True
     keep_vars: tuple[str, ...] = ()
+
+
+class OptimizeSection(Section):
+    """What the rewrites do where asked."""
+
+    # A layer that is computed more than once gets constants of its own for each time.
+    unshare: Annotated[bool, Field(strict=True)] = False
 
 
 class CalibrationSection(Section):
@@ -266,6 +287,7 @@ class Config(Section):
     keras_2_tf: Keras2TfSection = Keras2TfSection()
     graph: GraphSection = GraphSection()
     freeze_graph: FreezeGraphSection = FreezeGraphSection()
+    optimize_for_inference: OptimizeSection = OptimizeSection()
     calibration: CalibrationSection = CalibrationSection()
     target: TargetSection = TargetSection()
     saved_model: SavedModelSection = SavedModelSection()

@@ -9,164 +9,224 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from dnndk_prep.graph.freeze import constant
-from dnndk_prep.graph.run import imported
-from dnndk_prep.graph.topology import by_name, flag, node_of
+from dnndk_prep.graph import older_layers, older_resize
+from dnndk_prep.graph.form_tools import INT32, Tools
+from dnndk_prep.graph.topology import flag, node_of
+
+FLOAT32, BOOL = tf.float32.as_datatype_enum, tf.bool.as_datatype_enum
 
 
 class Forms:
     """The older forms for the nodes of one graph. `keep` are names that must stay the name of the result."""
 
     def __init__(self, graph_def: GraphDef, keep: frozenset[str]) -> None:
-        self._graph_def, self._keep = graph_def, keep
-        self._nodes = by_name(graph_def)
-        self._shapes: dict[str, tf.TensorShape] | None = None
-        self._forms: dict[str, Callable[[NodeDef], list[NodeDef] | None]] = {
-            "FusedBatchNormV3": self._batch_norm,
-            "FusedBatchNormV2": self._batch_norm,
-            "LeakyRelu": self._leaky_relu,
-            "AddV2": self._add,
-            "BatchMatMulV2": self._batch_matmul,
-            "Conv2D": self._padded,
-            "DepthwiseConv2dNative": self._padded,
-            "ResizeNearestNeighbor": self._resize_nearest,
-            "Softmax": self._softmax,
-            "LogSoftmax": self._softmax,
-        }
+        self.tools = Tools(graph_def, keep)
+        self._looping = _looping(self.tools)
 
-    def kernel_problem(self, node: NodeDef, reader: str) -> str | None:
-        """What the reader's registry allows and its kernel refuses when the graph runs; None if nothing."""
-        if reader == "1.9" and node.op in ("Softmax", "LogSoftmax") and node.name in self._nodes:
-            rank = self._shape(node.input[0]).rank if node_of(node.input[0]) in self._nodes else 2
-            return None if rank == 2 else f"{node.op} of rank {rank}; its kernel takes matrices alone"
-        return None
+    def kernel_problem(self, node: NodeDef, level: str) -> str | None:
+        """What the registry allows and the release refuses when the graph is loaded or runs; None if nothing."""
+        if node.name not in self.tools.nodes:
+            return None
+        check = PROBLEMS.get(node.op)
+        return None if check is None else check(self.tools, node, level)
 
     def older(self, node: NodeDef) -> list[NodeDef] | None:
         """Nodes that compute the same, the last under the name of `node`; None if there is no such form."""
-        form = self._forms.get(node.op)
-        return None if form is None else form(node)
+        form = FORMS.get(node.op)
+        return None if form is None else form(self.tools, node)
 
-    def _batch_norm(self, node: NodeDef) -> list[NodeDef] | None:
-        """FusedBatchNorm: the same first result in float32; the others are for training alone."""
-        float32 = tf.float32.as_datatype_enum
-        if "data_format" in node.attr and node.attr["data_format"].s not in (b"NHWC", b"NCHW"):
-            return None  # After a 3-D convolution: the older op knows images alone.
-        if (
-            flag(node, "is_training", default=True)
-            or node.attr["T"].type != float32
-            or node.attr["U"].type != float32
-            or self._side_outputs(node)
-        ):
-            return None
-        new = NodeDef(name=node.name, op="FusedBatchNorm", input=node.input, device=node.device)
-        for name in ("T", "epsilon", "data_format", "is_training"):
-            if name in node.attr:
-                new.attr[name].CopyFrom(node.attr[name])
-        return [new]
+    def in_frame(self, node: NodeDef, form: list[NodeDef]) -> list[NodeDef]:
+        """The form, its constants bound to the turn of the loop that `node` is in: others would be of another frame."""
+        if node.name in self._looping:
+            for new in form:
+                if new.op == "Const" and not new.input:
+                    new.input.append(f"^{node_of(node.input[0])}")
+        return form
 
-    def _side_outputs(self, node: NodeDef) -> bool:
-        prefix = f"{node.name}:"
-        return any(name.startswith(prefix) for reader in self._graph_def.node for name in reader.input)
 
-    def _leaky_relu(self, node: NodeDef) -> list[NodeDef] | None:
-        """Maximum(x * alpha, x): equal while alpha is at most 1, and a form that the quantizers recognise."""
-        alpha = node.attr["alpha"].f if "alpha" in node.attr else 0.2
-        if alpha > 1 or node.attr["T"].type != tf.float32.as_datatype_enum:
-            return None
-        slope = constant(self._free(f"{node.name}/alpha"), np.array(alpha, np.float32))
-        scaled = self._node("Mul", self._free(f"{node.name}/mul"), [node.input[0], slope.name], node)
-        return [slope, scaled, self._node("Maximum", node.name, [scaled.name, node.input[0]], node)]
+def _looping(tools: Tools) -> set[str]:
+    """The nodes inside loops: between Enter and Exit."""
+    readers: dict[str, list[str]] = {}
+    for node in tools.graph_def.node:
+        for name in node.input:
+            readers.setdefault(node_of(name), []).append(node.name)
+    found: set[str] = set()
+    waiting = [node.name for node in tools.graph_def.node if node.op == "Enter"]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and tools.nodes[name].op != "Exit":
+            found.add(name)
+            waiting += readers.get(name, [])
+    return found
 
-    def _add(self, node: NodeDef) -> list[NodeDef]:
-        return [self._node("Add", node.name, list(node.input), node)]
 
-    def _batch_matmul(self, node: NodeDef) -> list[NodeDef] | None:
-        """BatchMatMul, which does not broadcast: equal where both have the same leading sizes."""
-        x, y = (self._shape(name) for name in node.input)
-        if x.rank is None or x.rank != y.rank or not x[:-2].is_compatible_with(y[:-2]):
-            return None
-        new = self._node("BatchMatMul", node.name, list(node.input), node)
-        for name in ("adj_x", "adj_y"):
-            new.attr[name].b = flag(node, name)
-        return [new]
+def _batch_norm(tools: Tools, node: NodeDef) -> list[NodeDef] | None:
+    """FusedBatchNorm: the same first result in float32; the others are for training alone.
 
-    def _softmax(self, node: NodeDef) -> list[NodeDef] | None:
-        """Softmax over the rows of a matrix, and back to the shape there was."""
-        channels = self._shape(node.input[0]).as_list()[-1] if self._shape(node.input[0]).rank else None
-        if channels is None:
-            return None
-        shape = self._node("Shape", self._free(f"{node.name}/shape"), [node.input[0]], node)
-        shape.attr["out_type"].type = tf.int32.as_datatype_enum
-        rows = constant(self._free(f"{node.name}/rows_shape"), np.array([-1, channels], np.int32))
-        matrix = self._reshape(f"{node.name}/rows", node.input[0], rows.name, node)
-        softmax = self._node(node.op, self._free(f"{node.name}/of_rows"), [matrix.name], node)
-        return [shape, rows, matrix, softmax, self._reshape(node.name, softmax.name, shape.name, node)]
+    After a 3-D convolution, of which the older op knows nothing, a Mul and an Add.
+    """
+    data_format = node.attr["data_format"].s if "data_format" in node.attr else b"NHWC"
+    if (
+        flag(node, "is_training", default=True)
+        or node.attr["T"].type != FLOAT32
+        or node.attr["U"].type != FLOAT32
+        or tools.side_outputs(node)
+    ):
+        return None
+    if data_format not in (b"NHWC", b"NCHW"):
+        return _decomposed(tools, node) if data_format == b"NDHWC" else None
+    new = NodeDef(name=node.name, op="FusedBatchNorm", input=node.input, device=node.device)
+    for name in ("T", "epsilon", "data_format", "is_training"):
+        if name in node.attr:
+            new.attr[name].CopyFrom(node.attr[name])
+    return [new]
 
-    def _reshape(self, name: str, tensor: str, shape: str, like: NodeDef) -> NodeDef:
-        new = self._node("Reshape", name if name == like.name else self._free(name), [tensor, shape], like)
-        new.attr["Tshape"].type = tf.int32.as_datatype_enum
-        return new
 
-    def _padded(self, node: NodeDef) -> list[NodeDef] | None:
-        """A Pad before the convolution, which then is VALID."""
-        if node.attr["padding"].s != b"EXPLICIT":
-            return None
-        sides = np.array(node.attr["explicit_paddings"].list.i, np.int32).reshape(-1, 2)
-        amounts = constant(self._free(f"{node.name}/paddings"), sides)
-        pad = self._node("Pad", self._free(f"{node.name}/pad"), [node.input[0], amounts.name], node)
-        pad.attr["Tpaddings"].type = tf.int32.as_datatype_enum
-        new = NodeDef()
-        new.CopyFrom(node)
-        new.input[0] = pad.name
-        new.attr["padding"].s = b"VALID"
-        del new.attr["explicit_paddings"]
-        return [amounts, pad, new]
+def _decomposed(tools: Tools, node: NodeDef) -> list[NodeDef]:
+    """x * scale + (beta - mean * scale), with scale = gamma / sqrt(variance + epsilon), along the last axis."""
+    x, gamma, beta, mean, variance = node.input[:5]
+    epsilon = tools.const(f"{node.name}/epsilon", node.attr["epsilon"].f, np.float32)
+    steps = [epsilon]
 
-    def _resize_nearest(self, node: NodeDef) -> list[NodeDef] | None:
-        """Growing by a whole factor f, floor((i + 0.5) / f) is floor(i / f): half pixels change nothing."""
-        if flag(node, "align_corners") or not (self._is_multiple(node) or self._grows_statically(node)):
-            return None
-        result = NodeDef()
-        result.CopyFrom(node)
-        del result.attr["half_pixel_centers"]
-        return [result]
+    def step(op: str, name: str, *inputs: str) -> str:
+        steps.append(tools.node(op, f"{node.name}/{name}" if name else node.name, list(inputs), node))
+        return steps[-1].name
 
-    def _grows_statically(self, node: NodeDef) -> bool:
-        before, after = self._shape(node.input[0]), self._shape(node.name)
-        if before.rank != 4 or after.rank != 4:
-            return False
-        pairs = list(zip(before.as_list()[1:3], after.as_list()[1:3], strict=True))
-        return all(old and new and new % old == 0 for old, new in pairs)
+    root = step("Rsqrt", "rsqrt", step("Add", "variance_epsilon", variance, epsilon.name))
+    scale = step("Mul", "scale", gamma, root)
+    offset = step("Sub", "offset", beta, step("Mul", "mean_scale", mean, scale))
+    step("Add", "", step("Mul", "scaled", x, scale), offset)
+    return steps
 
-    def _is_multiple(self, node: NodeDef) -> bool:
-        """Whether the size is Shape(x)[1:3] * whole numbers, with x the image: Keras writes it where sizes are free."""
-        size = self._nodes[node_of(node.input[1])]
-        if size.op != "Mul":
-            return False
-        sliced, factors = (self._nodes[node_of(name)] for name in size.input)
-        if sliced.op != "StridedSlice" or factors.op != "Const":
-            return False
-        shape = self._nodes[node_of(sliced.input[0])]
-        bounds = [self._nodes[node_of(name)] for name in sliced.input[1:]]
-        values = [tf.make_ndarray(node.attr["value"].tensor).tolist() for node in bounds if node.op == "Const"]
-        is_plain = not any(sliced.attr[name].i for name in sliced.attr if name.endswith("_mask"))
-        of_image = shape.op == "Shape" and node_of(shape.input[0]) == node_of(node.input[0])
-        return of_image and is_plain and values == [[1], [3], [1]]
 
-    def _shape(self, reference: str) -> tf.TensorShape:
-        if self._shapes is None:
-            operations = imported(self._graph_def).get_operations()
-            self._shapes = {tensor.name: tensor.shape for op in operations for tensor in op.outputs}
-        return self._shapes[reference if ":" in reference else f"{reference}:0"]
+def _leaky_relu(tools: Tools, node: NodeDef) -> list[NodeDef] | None:
+    """Maximum(x * alpha, x): equal while alpha is at most 1, and a form that the quantizers recognise."""
+    alpha = node.attr["alpha"].f if "alpha" in node.attr else 0.2
+    if alpha > 1 or node.attr["T"].type != FLOAT32:
+        return None
+    slope = tools.const(f"{node.name}/alpha", alpha, np.float32)
+    scaled = tools.node("Mul", f"{node.name}/mul", [node.input[0], slope.name], node)
+    return [slope, scaled, tools.node("Maximum", node.name, [scaled.name, node.input[0]], node)]
 
-    def _node(self, op: str, name: str, inputs: list[str], like: NodeDef) -> NodeDef:
-        node = NodeDef(name=name, op=op, input=inputs, device=like.device)
-        node.attr["T"].CopyFrom(like.attr["T"])
-        return node
 
-    def _free(self, name: str) -> str:
-        candidate, number = name, 0
-        while candidate in self._nodes or candidate in self._keep:
-            number += 1
-            candidate = f"{name}_{number}"
-        return candidate
+def _add(tools: Tools, node: NodeDef) -> list[NodeDef]:
+    return [tools.node("Add", node.name, list(node.input), node)]
+
+
+def _batch_matmul(tools: Tools, node: NodeDef) -> list[NodeDef] | None:
+    """BatchMatMul, which does not broadcast: equal where both have the same leading sizes."""
+    x, y = (tools.shape(name) for name in node.input)
+    if x.rank is None or x.rank != y.rank or not x[:-2].is_compatible_with(y[:-2]):
+        return None
+    new = tools.node("BatchMatMul", node.name, list(node.input), node)
+    for name in ("adj_x", "adj_y"):
+        new.attr[name].b = flag(node, name)
+    return [new]
+
+
+def _softmax(tools: Tools, node: NodeDef) -> list[NodeDef] | None:
+    """Softmax over the rows of a matrix, and back to the shape there was."""
+    sizes = tools.sizes(node.input[0])
+    if sizes is None or sizes[-1] is None:
+        return None
+    if sizes.count(None) <= 1:
+        shape = tools.const(f"{node.name}/shape", [-1 if size is None else size for size in sizes])
+    else:
+        shape = tools.node("Shape", f"{node.name}/shape", [node.input[0]], node, out_type=INT32)
+    rows = tools.const(f"{node.name}/rows_shape", [-1, sizes[-1]])
+    matrix = tools.reshape(f"{node.name}/rows", node.input[0], rows.name, node)
+    softmax = tools.node(node.op, f"{node.name}/of_rows", [matrix.name], node)
+    return [shape, rows, matrix, softmax, tools.reshape(node.name, softmax.name, shape.name, node)]
+
+
+def _select(tools: Tools, node: NodeDef) -> list[NodeDef] | None:
+    """Select, which does not broadcast: equal where the three shapes are; else all are brought to one shape first.
+
+    x < x is False everywhere, for NaN, too: with Or it gives the condition the shape of all three, and as zeros it is
+    added to both values.
+    """
+    shapes = [tools.sizes(name) for name in node.input]
+    if shapes[0] is not None and shapes[0] and all(shape == shapes[0] for shape in shapes):
+        return [tools.node("Select", node.name, list(node.input), node)]
+    if node.attr["T"].type != FLOAT32:
+        return None
+    condition, values = node.input[0], list(node.input[1:])
+    result: list[NodeDef] = []
+    for side, value in zip("ab", values, strict=True):
+        never = tools.node("Less", f"{node.name}/never_{side}", [value, value], node)
+        either = tools.node("LogicalOr", f"{node.name}/where_{side}", [condition, never.name], node)
+        del either.attr["T"]
+        result += [never, either]
+        condition = either.name
+    none = tools.node("LogicalNot", f"{node.name}/not", [condition], node)
+    both = tools.node("LogicalAnd", f"{node.name}/nowhere", [condition, none.name], node)
+    for made in (none, both):
+        del made.attr["T"]
+    zeros = tools.node("Cast", f"{node.name}/zeros", [both.name], node, SrcT=BOOL, DstT=FLOAT32)
+    del zeros.attr["T"]
+    whole = [tools.node("Add", f"{node.name}/{s}", [v, zeros.name], node) for s, v in zip("ab", values, strict=True)]
+    last = tools.node("Select", node.name, [condition, *(each.name for each in whole)], node)
+    return [*result, none, both, zeros, *whole, last]
+
+
+def _split_sizes(tools: Tools, node: NodeDef) -> list[NodeDef] | None:
+    """The size that is left to TensorFlow (-1), as a number."""
+    sizes, axis, whole = tools.value(node.input[1]), tools.value(node.input[2]), tools.sizes(node.input[0])
+    if sizes is None or axis is None or whole is None or (total := whole[int(axis)]) is None:
+        return None
+    known = np.where(sizes < 0, total - sizes[sizes >= 0].sum(), sizes)
+    written = tools.const(f"{node.name}/sizes", known, sizes.dtype.type)
+    new = NodeDef()
+    new.CopyFrom(node)
+    new.input[1] = written.name
+    return [written, new]
+
+
+def _softmax_problem(tools: Tools, node: NodeDef, level: str) -> str | None:
+    sizes = tools.sizes(node.input[0])
+    if level != "1.9" or sizes is None or len(sizes) == 2:
+        return None
+    return f"{node.op} of rank {len(sizes)}; its kernel takes matrices alone"
+
+
+def _split_problem(tools: Tools, node: NodeDef, level: str) -> str | None:
+    sizes = tools.value(node.input[1])
+    open_size = level == "1.9" and sizes is not None and (sizes < 0).any()
+    return "a size of -1 in SplitV, which it takes for a part that is missing" if open_size else None
+
+
+def _group_problem(tools: Tools, node: NodeDef, level: str) -> str | None:
+    count = older_layers.groups(tools, node)
+    return f"a convolution in {count} groups, which its CPU kernel does not compute" if count > 1 else None
+
+
+def _einsum_problem(tools: Tools, node: NodeDef, level: str) -> str | None:
+    # 1.15 has it, but none of the quantizers.
+    return "Einsum, which the quantizers do not know" if older_layers.einsum(Tools(tools.graph_def), node) else None
+
+
+FORMS: dict[str, Callable[[Tools, NodeDef], list[NodeDef] | None]] = {
+    "FusedBatchNormV3": _batch_norm,
+    "FusedBatchNormV2": _batch_norm,
+    "LeakyRelu": _leaky_relu,
+    "AddV2": _add,
+    "BatchMatMulV2": _batch_matmul,
+    "Conv2D": older_layers.convolution,
+    "DepthwiseConv2dNative": older_layers.padded,
+    "MaxPool": older_layers.max_pool,
+    "ResizeNearestNeighbor": older_resize.resize_nearest,
+    "ResizeBilinear": older_resize.resize_bilinear,
+    "Softmax": _softmax,
+    "LogSoftmax": _softmax,
+    "SelectV2": _select,
+    "SplitV": _split_sizes,
+    "Einsum": older_layers.einsum,
+}
+
+PROBLEMS: dict[str, Callable[[Tools, NodeDef, str], str | None]] = {
+    "Softmax": _softmax_problem,
+    "LogSoftmax": _softmax_problem,
+    "SplitV": _split_problem,
+    "Conv2D": _group_problem,
+    "Einsum": _einsum_problem,
+}

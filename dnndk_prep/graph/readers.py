@@ -14,12 +14,11 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import op_def_registry
 
+from dnndk_prep.dpu.levels import PRODUCERS as PRODUCERS
+from dnndk_prep.dpu.levels import level_of
 from dnndk_prep.errors import StageError
 from dnndk_prep.graph import older_forms
-from dnndk_prep.graph.topology import flag, in_order
-
-# The version that each release writes into its graphs (tf.GRAPH_DEF_VERSION), oldest first.
-PRODUCERS: Mapping[str, int] = {"1.9": 26, "1.12": 27, "1.15": 134}
+from dnndk_prep.graph.topology import flag, in_order, node_of
 
 # Attributes that do not count in inference, whatever their value, with the reason.
 IRRELEVANT: Mapping[str, Callable[[NodeDef], bool]] = {
@@ -36,24 +35,29 @@ IRRELEVANT: Mapping[str, Callable[[NodeDef], bool]] = {
 
 
 def for_reader(graph_def: GraphDef, reader: str, keep: frozenset[str]) -> GraphDef:
-    """The graph as TensorFlow `reader` ("1.9", "1.12" or "1.15") reads and computes it; `keep` names stay.
+    """The graph as TensorFlow `reader` ("1.9" or later) reads and computes it; `keep` names stay.
 
+    A release without a registry of its own is served as `level_of` says.
     An attribute that the reader does not know goes only if its value is what the reader does anyway; otherwise the
     node gets an older form. Raises StageError naming node, op and attribute where there is none.
     """
     # First: a later reader may know the op that calls a function, and would still be the wrong advice.
-    _refuse_functions(graph_def, reader)
-    registry = registry_of(reader)
+    level = level_of(reader)
+    _refuse_functions(graph_def, level)
+    registry = registry_of(level)
     # TensorFlow, asked for shapes, writes defaults into the graph it is given.
     source = GraphDef()
     source.CopyFrom(graph_def)
     result = GraphDef()
-    result.versions.producer = PRODUCERS[reader]
+    result.versions.producer = PRODUCERS[level]
     forms = older_forms.Forms(source, keep)
     for node in source.node:
-        for new in _written(node, registry, forms, reader):
+        for new in _written(node, registry, forms, level):
             result.node.append(new)
-    ordered = in_order(list(result.node))
+    read = {node_of(name) for node in result.node for name in node.input}
+    left = {node_of(name) for node in source.node for name in node.input} - read - keep
+    # Kernels and sizes that were read, and are not by the older forms.
+    ordered = in_order([node for node in result.node if node.op != "Const" or node.name not in left])
     del result.node[:]
     result.node.extend(ordered)
     return result
@@ -77,9 +81,9 @@ def _written(node: NodeDef, registry: dict[str, Any], forms: older_forms.Forms, 
             f"TensorFlow {reader} cannot read the node {node.name} ({node.op})",
             expected=f"what the operator registry of TensorFlow {reader} holds",
             found=problem,
-            remedy=_remedy(node, reader),
+            remedy=_remedy(node, reader, forms),
         )
-    return [plain for new in rewritten for plain in _written(new, registry, forms, reader)]
+    return [plain for new in forms.in_frame(node, rewritten) for plain in _written(new, registry, forms, reader)]
 
 
 def _problem(node: NodeDef, registry: dict[str, Any]) -> str | None:
@@ -142,9 +146,10 @@ def _refuse_functions(graph_def: GraphDef, reader: str) -> None:
             )
 
 
-def _remedy(node: NodeDef, reader: str) -> str:
+def _remedy(node: NodeDef, reader: str, forms: older_forms.Forms) -> str:
     later = [name for name in PRODUCERS if PRODUCERS[name] > PRODUCERS[reader]]
-    reads = next((name for name in later if _problem(node, registry_of(name)) is None), None)
+    known = [name for name in later if _problem(node, registry_of(name)) is None]
+    reads = next((name for name in known if forms.kernel_problem(node, name) is None), None)
     if reads is not None:
         return f'set graph.reader: "{reads}", the oldest that reads it, if your toolchain is that new'
     return "replace the layer that makes it: no TensorFlow 1 release has a form for it"

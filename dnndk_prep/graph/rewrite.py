@@ -14,11 +14,19 @@ from dnndk_prep.errors import StageError
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.compare import require_same
 from dnndk_prep.graph.rewrites import Rewrite
+from dnndk_prep.graph.rewrites.bias_to_layer import bias_to_layer
+from dnndk_prep.graph.rewrites.distinct_names import distinct_names
 from dnndk_prep.graph.rewrites.fold_batch_norms import fold_batch_norms
 from dnndk_prep.graph.rewrites.fold_constants import fold_constants
+from dnndk_prep.graph.rewrites.fuse_dilations import fuse_dilations
+from dnndk_prep.graph.rewrites.merge_moves import merge_moves
+from dnndk_prep.graph.rewrites.move_batch_norms import move_batch_norms
 from dnndk_prep.graph.rewrites.prune import prune
+from dnndk_prep.graph.rewrites.reduction_axes import reduction_axes
 from dnndk_prep.graph.rewrites.remove_pass_through import remove_pass_through
 from dnndk_prep.graph.rewrites.static_shapes import static_shapes
+from dnndk_prep.graph.rewrites.transposed_sizes import transposed_sizes
+from dnndk_prep.graph.rewrites.unshare import unshare
 from dnndk_prep.graph.run import GraphRunner, imported
 from dnndk_prep.graph.topology import by_name, node_of, reachable
 
@@ -31,11 +39,23 @@ REWRITES: tuple[Rewrite, ...] = (
     static_shapes,
     # Before the fold: a decomposed batch norm is Rsqrt, Mul and Sub of constants until they are computed.
     fold_constants,
+    # Behind both: paddings and orders of axes are constants now.
+    fuse_dilations,
+    merge_moves,
+    reduction_axes,
     # Before the fold: what was computed is read by nodes that nobody needs, and a layer with two readers cannot fold.
     prune,
+    # Before the fold, which looks at the layer directly before a batch norm.
+    move_batch_norms,
     fold_batch_norms,
-    # Last: the constants that were folded in.
+    # Behind the fold, which makes a bias of whatever adds a vector.
+    bias_to_layer,
+    # Behind static_shapes and prune, which would take the form apart again.
+    transposed_sizes,
+    # The constants that were folded in.
     prune,
+    # Last: whatever made a node has named it.
+    distinct_names,
 )
 
 Runner = Callable[[GraphDef, Sequence[str]], GraphRunner]
@@ -53,12 +73,16 @@ class RewriteReport:
 
 
 def optimize(
-    artifact: GraphArtifact, probe: Mapping[str, np.ndarray] | None, runner: Runner = GraphRunner
+    artifact: GraphArtifact,
+    probe: Mapping[str, np.ndarray] | None,
+    runner: Runner = GraphRunner,
+    own_constants: bool = False,
 ) -> tuple[GraphArtifact, list[RewriteReport]]:
     """The graph after all REWRITES, inputs and outputs under their names, and a report for each.
 
     With a probe batch (a float array an input), the outputs are compared after each rewrite with those of the graph
-    that came in; without one, the structure alone is checked. Raises StageError or NumericsError that names the
+    that came in; without one, the structure alone is checked. own_constants: a layer that is computed more than once
+    gets a kernel and a bias for each time. Raises StageError or NumericsError that names the
     rewrite which broke the graph or changed an output by more than 1e-4 x max(1, max|y|).
     """
     names = [node_of(name) for name in [*artifact.input_names, *artifact.output_names]]
@@ -66,7 +90,7 @@ def optimize(
     wanted = None if probe is None else _outputs(artifact.graph_def, artifact.output_names, probe, runner)
     difference = None if wanted is None else 0.0
     graph_def, reports = artifact.graph_def, []
-    for rewrite in REWRITES:
+    for rewrite in (*REWRITES[:-1], unshare, REWRITES[-1]) if own_constants else REWRITES:
         before, name = len(graph_def.node), rewrite.__name__
         with _naming(name):
             done = rewrite(graph_def, keep)

@@ -31,9 +31,12 @@ from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATION
 from dnndk_prep.keras_io.architecture import MODELS, expect_complete, layers_of
 from dnndk_prep.keras_io.finite import finite
 from dnndk_prep.keras_io.keras2 import to_keras2
+from dnndk_prep.keras_io.limits import check_tensors, check_weights
 from dnndk_prep.keras_io.load import KerasSource, open_hdf5
 from dnndk_prep.keras_io.op_layer import Operation
 from dnndk_prep.keras_io.ops import OPERATION, without_tf_lambdas
+from dnndk_prep.keras_io.plain_layers import PLAIN_LAYERS, plain_convolutions
+from dnndk_prep.keras_io.precision import in_single_precision
 from dnndk_prep.keras_io.settings import check_settings
 from dnndk_prep.keras_io.supported import check_supported
 from dnndk_prep.keras_io.through_keras import first_line
@@ -45,14 +48,22 @@ learning_phase = backend.deprecated_internal_learning_phase_scope
 LOOPING_LAYERS = {"LSTM": lstm_v1.LSTM, "GRU": gru_v1.GRU}
 # What Keras calls the boolean that tells training from inference, in graphs where it is fed.
 LEARNING_PHASE = "keras_learning_phase"
-OWN_OBJECTS = {**LOOPING_LAYERS, **KERAS3_ACTIVATIONS, **PLAIN_ACTIVATIONS, OPERATION: Operation}
+OWN_OBJECTS = {
+    **LOOPING_LAYERS,
+    **PLAIN_LAYERS,
+    **KERAS3_ACTIVATIONS,
+    **PLAIN_ACTIVATIONS,
+    OPERATION: Operation,
+}
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
 @dataclass(frozen=True)
 class InferenceGraph:
     """What a model computes in inference: its graph with variables, and their values by the variable's node name.
 
-    input_layers and output_layers are Keras' names, in the order of `inputs` and `outputs`.
+    input_layers and output_layers are Keras' names, in the order of `inputs` and `outputs`. notes: what the graph does
+    otherwise than the model, in words.
     """
 
     graph_def: GraphDef
@@ -61,19 +72,30 @@ class InferenceGraph:
     variables: Mapping[str, np.ndarray]
     input_layers: tuple[str, ...]
     output_layers: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def build_inference(source: KerasSource, feed_learning_phase: bool = False) -> InferenceGraph:
+def build_inference(
+    source: KerasSource, feed_learning_phase: bool = False, unroll: bool = False, kept: Sequence[str] = ()
+) -> InferenceGraph:
     """The model of `source` with learning phase 0: no training node, no Saver, the batch axis free.
 
     With `feed_learning_phase` the graph has both branches, and the boolean keras_learning_phase chooses: false, its
-    default, is inference; it is no part of `inputs`.
+    default, is inference; it is no part of `inputs`. unroll: recurrent layers become one copy of their cell a step
+    instead of a loop. kept: variables that will stay out of the frozen graph (freeze_graph.keep_vars). A stateful layer
+    starts from zeros in every run.
 
     The same model gives the same graph, whatever files it came in and whatever was built before. Keras 2 changes its
     classes when it builds in a graph: models that were made with tf_keras before cannot predict afterwards. Raises
-    ModelFileError where Keras 2 cannot express the model or the weights do not match the architecture.
+    ModelFileError where Keras 2 cannot express the model or the weights do not match the architecture, and StageError
+    where weights or activations are too large.
     """
+    with open_hdf5(source.weights) as file:
+        check_weights(file.get("model_weights", file), source.file, kept)
     config, old_names = _converted(source)
+    config, precisions = in_single_precision(config)
+    if unroll:
+        config = _unrolled(config)
     custom = source.custom.scope(tf_keras, source.config)
     # Names of layers and ops are counted up in a process; they must not depend on what it did before.
     backend.clear_session()
@@ -83,9 +105,14 @@ def build_inference(source: KerasSource, feed_learning_phase: bool = False) -> I
         check_settings(model, config, source.file)
         with open_hdf5(source.weights) as file:
             variables = _variables(model, file.get("model_weights", file), source.file, old_names)
+        check_tensors(model.inputs, source.file)
+        states, notes = _states(model)
+        variables |= states
         result = _inference_graph(graph, model, variables, old_names, [LEARNING_PHASE] * feed_learning_phase)
     backend.clear_session()
-    return result
+    if precisions:
+        notes = (*notes, f"the model is of {', '.join(precisions)}; its graph computes in float32")
+    return replace(result, notes=notes)
 
 
 def renamed(built: InferenceGraph, inputs: dict[str, str], outputs: dict[str, str]) -> InferenceGraph:
@@ -126,6 +153,25 @@ def _converted(source: KerasSource) -> tuple[dict[str, Any], dict[str, str]]:
         check_supported(source.config, source.file, source.custom.names)
         config = to_keras2(source.config) if source.is_keras3 else without_tf_lambdas(_without_modules(source.config))
         return with_valid_names(_with_input(config))
+
+
+def _unrolled(config: dict[str, Any]) -> dict[str, Any]:
+    result = deepcopy(config)
+    for layer in layers_of(result):
+        if layer["class_name"] in RECURRENT:
+            layer["config"]["unroll"] = True
+    return result
+
+
+def _states(model: tf_keras.Model) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The variables in which stateful layers keep their state, at zero as after reset_states, and what to say of it."""
+    values, notes = {}, []
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False) and isinstance(layer, tf_keras.layers.RNN):
+            for variable in tf.nest.flatten(layer.states):
+                values[variable.op.name] = np.zeros(variable.shape, variable.dtype.as_numpy_dtype)
+            notes.append(f"{layer.name} is stateful; in the graph its state starts from zeros in every run")
+    return values, tuple(notes)
 
 
 def _without_modules(config: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +259,8 @@ def _every_step_kept() -> Iterator[None]:
 def _build(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -> tf_keras.Model:
     failed: list[str] = []
     try:
-        with tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom}), _noting_failures(failed):
+        objects = tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom})
+        with objects, _noting_failures(failed), plain_convolutions():
             model = tf_keras.layers.deserialize(finite(config))
     # Keras raises whatever it meets; all of it means that this architecture cannot be built.
     except Exception as error:

@@ -65,6 +65,9 @@ DROPPED: Mapping[str, Mapping[str, Any]] = {
 # Keras 2 learns these shapes when the layer is called.
 ADDED: Mapping[str, Config] = {"MultiHeadAttention": {"query_shape": None, "key_shape": None, "value_shape": None}}
 
+# What Keras 2 takes by name after the first tensor, where Keras 3 may have been given it by place.
+POSITIONAL: Mapping[str, tuple[str, ...]] = {"MultiHeadAttention": ("query", "value", "key")}
+
 # What a model's own config holds, beside its layers; a Sequential tells the type of its first input, too.
 MODEL_KEYS = frozenset(["name", "trainable", "layers", "input_layers", "output_layers", "build_input_shape", "dtype"])
 
@@ -172,7 +175,7 @@ def _model(kind: str, config: Config) -> Config:
             tensors = [[*_tensor(tensor, members), {}] for tensor in layer.pop("tensors")]
             layer["inbound_nodes"] = [tensors]
         else:
-            layer["inbound_nodes"] = [_call(layer["name"], node, members) for node in old["inbound_nodes"]]
+            layer["inbound_nodes"] = [_call(layer, node, members) for node in old["inbound_nodes"]]
     result["input_layers"] = _ends(config["input_layers"], lambda end: end)
     result["output_layers"] = _ends(config["output_layers"], lambda end: _output(end, members))
     return result
@@ -183,9 +186,12 @@ def _operation(layer: Config) -> Config:
     return {"class_name": OPERATION, "config": config, "tensors": tensors}
 
 
-def _call(name: str, node: Any, members: Mapping[str, Config]) -> list[Any]:
+def _call(layer: Config, node: Any, members: Mapping[str, Config]) -> list[Any]:
     """One call of a layer: Keras 3's {args, kwargs} as Keras 2's list of [layer, call, tensor, other arguments]."""
-    arguments, others = list(node["args"]), dict(node["kwargs"])
+    name, arguments, others = layer["name"], list(node["args"]), dict(node["kwargs"])
+    places = POSITIONAL.get(layer["class_name"], ())
+    others = {**dict(zip(places[1:], arguments[1:], strict=False)), **others}
+    arguments = arguments[:1] + arguments[max(1, len(places)) :]
     # Keras 3 notes the `training` of the moment; what predict passes on counts more.
     others = {key: value for key, value in others.items() if value is not None and key != "training"}
     if not arguments and others:

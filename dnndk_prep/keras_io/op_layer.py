@@ -115,6 +115,11 @@ def _pair(value: Any) -> list[int]:
     return values[1:3] if len(values) == 4 else values * 2 if len(values) == 1 else values
 
 
+def _resize(x: tf.Tensor, size: Sequence[int], method: str = "bilinear") -> tf.Tensor:
+    # A rank of 3 is one image.
+    return tf.image.resize(x, size, method)
+
+
 def _gelu(x: tf.Tensor, approximate: bool = False) -> tf.Tensor:
     return tf.nn.gelu(x, approximate)
 
@@ -185,6 +190,7 @@ COMPUTE: Mapping[str, Callable[..., Any]] = {
     "identity": lambda x: tf.identity(x),
     "max_pool": _pooled("max"),
     "average_pool": _pooled("average"),
+    "resize": _resize,
     "depth_to_space": lambda x, size: tf.nn.depth_to_space(x, size),
     "space_to_depth": lambda x, size: tf.nn.space_to_depth(x, size),
 }

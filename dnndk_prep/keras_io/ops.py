@@ -91,6 +91,16 @@ KERAS3: Mapping[str, Form] = {
     "Flip": Form("flip", {**_X, "axis": "axis"}),
     "Cast": Form("cast", {**_X, "dtype": "dtype"}),
     "StopGradient": Form("identity", {"variable": "x"}),
+    "Resize": Form(
+        "resize",
+        {"images": "x", "size": "size", "interpolation": "method"},
+        {
+            **dict.fromkeys(("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio"), (False,)),
+            # How the padding is filled, which is not allowed.
+            **dict.fromkeys(("fill_mode", "fill_value"), ANY_VALUE),
+            **_LAST,
+        },
+    ),
     "MaxPool": Form("max_pool", _POOL, _LAST),
     "AveragePool": Form("average_pool", _POOL, _LAST),
 }
@@ -169,6 +179,11 @@ TENSORFLOW: Mapping[str, Form] = {
         for name in ("pad", "compat.v1.pad")
     },
     "tile": Form("tile", {"input": "x", "multiples": "repeats"}, _ANY_NAME),
+    "image.resize": Form(
+        "resize",
+        {"images": "x", **_same("size", "method")},
+        {**_ANY_NAME, **dict.fromkeys(("preserve_aspect_ratio", "antialias"), (False,))},
+    ),
     "reverse": Form("flip", {"tensor": "x", "axis": "axis"}, _ANY_NAME),
     "cast": Form("cast", {**_X, "dtype": "dtype"}, _ANY_NAME),
     "identity": Form("identity", {"input": "x"}, _ANY_NAME),

@@ -17,6 +17,8 @@ def check_supported(config: dict[str, Any], file: str, custom: Collection[str] =
     # Imports TensorFlow; what only looks at files does without.
     import tf_keras
 
+    from dnndk_prep.keras_io.plain_layers import KERAS3_LAYERS
+
     classes = {name for name in dir(tf_keras.layers) if isinstance(getattr(tf_keras.layers, name), type)}
     with expect_complete(file):
-        check_classes(without_masks(config), classes | {*MODELS, *custom}, file)
+        check_classes(without_masks(config), classes | {*KERAS3_LAYERS, *MODELS, *custom}, file)

@@ -18,6 +18,7 @@ from dnndk_prep.graph.compare import require_same
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.run import GraphRunner
+from dnndk_prep.graph.sums import sums_for
 from dnndk_prep.stages import _other_exports
 from dnndk_prep.stages._model import SOURCE_JSON
 from dnndk_prep.stages.context import StageContext
@@ -38,6 +39,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
+    _refuse_loops(graph)
     target = ctx.cfg.target
     board = targets.board(target.board)
     calib_dir = ctx.inputs["calib_input"]
@@ -91,6 +93,21 @@ def _refuse_variables(graph: GraphArtifact) -> None:
         )
 
 
+def _refuse_loops(graph: GraphArtifact) -> None:
+    loops = [node.name for node in graph.graph_def.node if node.op == "LoopCond"]
+    if loops:
+        raise StageError(
+            f"no DPU of these toolchains runs the recurrent layers of this model: {', '.join(map(_layer_of, loops))}",
+            expected="convolutions, pooling and dense layers: the DPU has no loops, and the quantizers take none",
+            found=", ".join(loops),
+            remedy="the frozen graph runs by name in TensorFlow; leave the bundles out with target.bundles: false",
+        )
+
+
+def _layer_of(node: str) -> str:
+    return node.rpartition("/while/")[0] or node
+
+
 def _first_batch(ctx: StageContext, graph: GraphArtifact) -> Mapping[str, np.ndarray]:
     """What the quantizer will feed first; its keys must be the graph's inputs, all of them and no others."""
     feeds = bundle.calibration_batch(ctx.inputs["calib_input"], 0)
@@ -109,7 +126,7 @@ def _lowered(
 ) -> tuple[GraphArtifact, dict[str, float]]:
     """The graph as the toolchain's TensorFlow reads it, and how far its outputs are from those of `graph`."""
     keep = frozenset([*graph.input_names, *graph.output_names])
-    graph_def = for_reader(graph.graph_def, toolchain.reader, keep)
+    graph_def = sums_for(for_reader(graph.graph_def, toolchain.reader, keep), toolchain.family)
     lowered = GraphArtifact(graph_def, graph.inputs, graph.outputs, toolchain.reader)
     with (
         GraphRunner(graph.graph_def, graph.output_names) as before,

@@ -23,7 +23,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     if "train_save" not in ctx.inputs:
         return _take_in(ctx)
     source, form = read_source(ctx.inputs["train_save"], ctx.cfg.keras_2_tf.source, custom_objects(ctx.cfg))
-    built = renamed(build_inference(source), ctx.cfg.graph.inputs, ctx.cfg.graph.outputs)
+    made = build_inference(source, unroll=ctx.cfg.keras_2_tf.unroll, kept=ctx.cfg.freeze_graph.keep_vars)
+    built = renamed(made, ctx.cfg.graph.inputs, ctx.cfg.graph.outputs)
     graph_def = write_checkpoint(ctx.out / CHECKPOINT, built.graph_def, built.variables)
     # The graph is what today's TensorFlow made; freeze_graph brings it to the reader's level.
     artifact = GraphArtifact(graph_def, built.inputs, built.outputs, ctx.cfg.graph.reader)
@@ -42,6 +43,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     reference.save(ctx.out)
     with RestoredRunner(graph_def, artifact.output_names, ctx.out / CHECKPOINT) as runner:
         facts = prove(ctx.cfg, runner.run, built.inputs, artifact.output_names, reference)
+    facts["warnings"] += built.notes
     layers = {"inputs": built.input_layers, "outputs": built.output_layers}
     return {**facts, "layers": layers, "source": form, "keras": source.keras_version, "ops": len(graph_def.node)}
 

@@ -22,7 +22,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     frozen = GraphArtifact.load(ctx.inputs["freeze_graph"])
     # Variables that were kept must be loaded before a graph can run.
     runner = partial(RestoredRunner, checkpoint=reference / CHECKPOINT)
-    optimized, reports = optimize(frozen, Reference.load(reference).probe, runner)
+    probe, unshare = Reference.load(reference).probe, ctx.cfg.optimize_for_inference.unshare
+    optimized, reports = optimize(frozen, probe, runner, own_constants=unshare)
     optimized.save(ctx.out, OPTIMIZED_GRAPH)
     facts = prove_artifact(ctx.cfg, optimized, reference)
     nodes = {"before": len(frozen.graph_def.node), "after": len(optimized.graph_def.node)}

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from dnndk_prep import cli
+from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.run import GraphRunner
 
 RANDOM = np.random.default_rng(1)
 
@@ -66,7 +68,31 @@ def npz(tmp_path: Path) -> str:
     return "dataset: {name: npz, path: data.npz}\n"
 
 
-@pytest.mark.parametrize("make", [folder, masks, cifar10, imdb, npz], ids=lambda make: make.__name__)
+def test_an_lstm_is_frozen_and_the_bundle_tells_why_no_dpu_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A loop as plain nodes of TensorFlow 1; unrolled, no loop is left."""
+    yaml = tmp_path / "pipeline.yaml"
+    yaml.write_text(
+        imdb(tmp_path) + "train_save: {epochs: 1, batch_size: 8}\ncalibration: {count: 10, batch_size: 5}\n"
+    )
+    assert cli.main(["run", str(yaml)]) == 4
+    text = capsys.readouterr().err
+    assert "no DPU of these toolchains runs the recurrent layers of this model: lstm" in text
+    assert "target.bundles: false" in text
+    graph = GraphArtifact.load(tmp_path / "workspace" / "optimize_for_inference")
+    assert not graph.graph_def.library.function
+    assert {"Enter", "Exit"} <= {node.op for node in graph.graph_def.node}
+    words = np.random.default_rng(2).integers(1, 500, (3, 80)).astype(np.float32)
+    with GraphRunner(graph.graph_def, graph.output_names) as runner:
+        looped = runner.run({graph.input_names[0]: words})[0]
+    arguments = ["--set", "keras_2_tf.unroll=true", "--to", "optimize_for_inference"]
+    assert cli.main(["run", str(yaml), *arguments]) == 0, capsys.readouterr().err
+    graph = GraphArtifact.load(tmp_path / "workspace" / "optimize_for_inference")
+    assert not {"Enter", "LoopCond", "TensorArrayV3"} & {node.op for node in graph.graph_def.node}
+    with GraphRunner(graph.graph_def, graph.output_names) as runner:
+        assert np.abs(runner.run({graph.input_names[0]: words})[0] - looped).max() < 1e-5
+
+
+@pytest.mark.parametrize("make", [folder, masks, cifar10, npz], ids=lambda make: make.__name__)
 def test_from_training_to_the_bundle(tmp_path: Path, make, capsys: pytest.CaptureFixture[str]):
     yaml = tmp_path / "pipeline.yaml"
     yaml.write_text(

@@ -41,7 +41,9 @@ def test_an_attribute_that_says_what_the_reader_does_anyway_goes(reader: str):
 
 @pytest.mark.parametrize("reader", ["1.9", "1.12"])
 def test_an_attribute_that_says_something_else_is_refused(reader: str):
-    graph_def = graph_of(lambda x: RAW.ResizeBilinear(images=x, size=[9, 9], half_pixel_centers=True, name="out"))
+    graph_def = graph_of(
+        lambda x: RAW.ResizeBilinear(images=x, size=[9, 9], half_pixel_centers=True, name="out"), (None, None, None, 4)
+    )
     error = refused(graph_def, reader)
     text = str(error)
     assert f"TensorFlow {reader} cannot read the node out (ResizeBilinear)" in text
@@ -77,7 +79,7 @@ def test_an_op_that_no_reader_has():
 
 
 def test_the_lowest_reader_that_has_an_op_is_named():
-    graph_def = graph_of(lambda x: RAW.Einsum(inputs=[x, x], equation="bhwc,bhwc->bh", name="out"))
+    graph_def = graph_of(lambda x: RAW.Einsum(inputs=[x], equation="bhwc->bh", name="out"))
     for reader in ("1.9", "1.12"):
         assert 'graph.reader: "1.15"' in str(refused(graph_def, reader))
     check(graph_def, "1.15")

@@ -6,7 +6,7 @@ Result: Conv2D (scaled kernel) -> BiasAdd
 
 The same for DepthwiseConv2dNative, MatMul, Conv3D and Conv2DBackpropInput, and for a bias that is added by Add, AddV2
 or Sub. All channels of a kernel are scaled at once in float64: TensorFlow's own fold walks over the weights in a
-Python loop and takes minutes.
+Python loop and takes minutes. What no layer before it can take goes into the layer behind it (fold_forward).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from dnndk_prep.graph.channels import CHANNELS_LAST, KERNEL, LAYERS, Affine, Layer, View
 from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.rewrites import Rewritten
+from dnndk_prep.graph.rewrites.fold_forward import fold_forward
 from dnndk_prep.graph.rewrites.left_batch_norms import left_batch_norms
 from dnndk_prep.graph.topology import node_of
 
@@ -43,7 +44,7 @@ def fold_batch_norms(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
         layer = folder.view.layer(node)
         if layer is not None:
             folder.fold(layer)
-    result = folder.result()
+    result = fold_forward(folder.result(), keep)
     return Rewritten(result, tuple(left_batch_norms(result, keep)))
 
 
@@ -82,7 +83,7 @@ class _Folder:
         chain = Chain(layer, layer.node.name, LAYERS[layer.node.op], Affine(np.ones(channels), np.zeros(channels)))
         place = layer.node
         while (following := self._only_reader(place)) is not None:
-            if not chain.nodes and _moves(following, chain):
+            if not chain.nodes and _moves(self.view, following, chain):
                 place = following
                 chain.source = following.name
                 continue
@@ -141,10 +142,11 @@ class _Folder:
         return candidate
 
 
-def _moves(node: NodeDef, chain: Chain) -> bool:
+def _moves(view: View, node: NodeDef, chain: Chain) -> bool:
     """Whether `node` moves values about and leaves channels alone; a lost axis is taken off the chain's rank.
 
-    A dilated convolution stands before a BatchToSpaceND, and Conv1D is a Conv2D before a Squeeze.
+    A dilated convolution stands before a BatchToSpaceND, Conv1D is a Conv2D before a Squeeze, and Dense on images a
+    MatMul before a Reshape.
     """
     if node.input[0] != chain.source or chain.layer.data_format not in CHANNELS_LAST:
         return False
@@ -153,6 +155,12 @@ def _moves(node: NodeDef, chain: Chain) -> bool:
         if not axes or chain.rank - 1 in axes:
             return False
         chain.rank -= len(axes)
+        return True
+    if node.op == "Reshape":
+        shape = view.constant(node.input[1])
+        if shape is None or shape.ndim != 1 or not shape.size or shape[-1] != chain.layer.channels:
+            return False
+        chain.rank = shape.size
         return True
     return node.op == "BatchToSpaceND"
 

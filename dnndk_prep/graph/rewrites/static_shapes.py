@@ -3,72 +3,112 @@
 Given:  x -> Shape -> StridedSlice -> Pack; (x, Pack) -> Reshape         with x of [batch, 4, 4, 8]
 Result: (x, Const [-1, 128]) -> Reshape
 
-The DPU's tools quantize and compile Reshape with a constant shape alone.
+The DPU's tools quantize and compile Reshape with a constant shape alone, and stop at a ConcatV2 of whole numbers.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
+from dnndk_prep.graph.form_tools import Tools
 from dnndk_prep.graph.freeze import constant
+from dnndk_prep.graph.known_values import KnownValues
 from dnndk_prep.graph.rewrites import Rewritten
-from dnndk_prep.graph.run import imported
-from dnndk_prep.graph.topology import by_name, node_of
+from dnndk_prep.graph.topology import node_of
+
+# Which inputs of an op are sizes or places, and the attribute with their dtype.
+SIZES: Mapping[str, tuple[tuple[int, ...], str]] = {
+    "Reshape": ((1,), "Tshape"),
+    "Conv2DBackpropInput": ((0,), ""),
+    "ResizeBilinear": ((1,), ""),
+    "ResizeNearestNeighbor": ((1,), ""),
+    "Tile": ((1,), "Tmultiples"),
+    "Fill": ((0,), "index_type"),
+    "Pad": ((1,), "Tpaddings"),
+    "StridedSlice": ((1, 2, 3), "Index"),
+    "Slice": ((1, 2), "Index"),
+}
 
 
 def static_shapes(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
-    """The graph with constants for the Shape of fully known tensors, and for a Reshape with one free size at most."""
-    nodes = by_name(graph_def)
-    asked = [n for n in graph_def.node if n.op == "Shape" or (n.op == "Reshape" and not _is_constant(nodes, n))]
+    """The graph with constants for the Shape of fully known tensors, for a Reshape with one free size at most, and for
+    all sizes that follow from known ones."""
+    while True:
+        done = _once(graph_def, keep)
+        # What is written as a constant makes more shapes known behind it.
+        if done is graph_def or not any(_asks(done)):
+            return Rewritten(done)
+        graph_def = done
+
+
+def _asks(graph_def: GraphDef) -> list[tuple[NodeDef, int]]:
+    """The inputs that tell sizes and are not constant, and the Shape nodes."""
+    constants = {node.name for node in graph_def.node if node.op == "Const"}
+    asked = [
+        (node, i)
+        for node in graph_def.node
+        if node.op in SIZES
+        for i in SIZES[node.op][0]
+        if node_of(node.input[i]) not in constants
+    ]
+    return [*asked, *((node, 0) for node in graph_def.node if node.op == "Shape")]
+
+
+def _once(graph_def: GraphDef, keep: frozenset[str]) -> GraphDef:
+    asked = _asks(graph_def)
     if not asked:
-        return Rewritten(graph_def)
-    shapes = _shapes(graph_def, asked)
+        return graph_def
+    tools = Tools(graph_def, keep)
+    known = KnownValues(tools)
+    written: dict[str, NodeDef] = {}
+    new: dict[str, dict[int, NodeDef]] = {}
+    for node, i in asked:
+        if node.op == "Shape":
+            value = _whole(known.of(node.name))
+            if value is not None and node.name not in keep:
+                written[node.name] = constant(node.name, value.astype(_dtype(node, "out_type")))
+            continue
+        value = _reshaped(tools, known, node) if node.op == "Reshape" else _whole(known.of(node.input[i]))
+        if value is not None:
+            made = tools.const(f"{node.name}/static_shape", value, _dtype(node, SIZES[node.op][1]))
+            new.setdefault(node.name, {})[i] = made
+    if not written and not new:
+        return graph_def
     result = GraphDef(versions=graph_def.versions, library=graph_def.library)
     for node in graph_def.node:
-        value = shapes.get(node.name)
-        if value is None:
-            result.node.append(node)
-        elif node.op == "Shape":
-            result.node.append(constant(node.name, value.astype(_dtype(node, "out_type"))))
-        else:
-            shape = constant(_free(f"{node.name}/static_shape", nodes), value.astype(_dtype(node, "Tshape")))
-            new = NodeDef()
-            new.CopyFrom(node)
-            new.input[1] = shape.name
-            result.node.extend([shape, new])
-    return Rewritten(result)
+        made_here = new.get(node.name, {})
+        result.node.extend(made_here.values())
+        copy = result.node.add()
+        copy.CopyFrom(written.get(node.name, node))
+        for i, value in made_here.items():
+            copy.input[i] = value.name
+    return result
 
 
-def _is_constant(nodes: dict[str, NodeDef], reshape: NodeDef) -> bool:
-    return nodes[node_of(reshape.input[1])].op == "Const"
+def _whole(value: np.ndarray | None) -> np.ndarray | None:
+    """Numbers that are all known."""
+    if value is None or None in value.reshape(-1):
+        return None
+    return value.astype(np.int64)
 
 
-def _shapes(graph_def: GraphDef, asked: list[NodeDef]) -> dict[str, np.ndarray]:
-    """The constant for each of the `asked` nodes whose shape TensorFlow infers far enough."""
-    graph = imported(graph_def)
-    found = {}
-    for node in asked:
-        operation = graph.get_operation_by_name(node.name)
-        shape = operation.inputs[0].shape if node.op == "Shape" else operation.outputs[0].shape
+def _reshaped(tools: Tools, known: KnownValues, node: NodeDef) -> np.ndarray | None:
+    """The shape for a Reshape, -1 for its one free size, from what computes it or from what TensorFlow infers."""
+    inferred = tools.sizes(node.name)
+    value = known.of(node.input[1])
+    computed = None if value is None else [None if size == -1 else size for size in value]
+    for sizes in (inferred, computed):
         # An empty axis leaves a free one undetermined.
-        if shape.rank is None or 0 in shape.as_list():
-            continue
-        if shape.as_list().count(None) <= (1 if node.op == "Reshape" else 0):
-            found[node.name] = np.array([-1 if size is None else size for size in shape.as_list()])
-    return found
+        if sizes is not None and 0 not in sizes and sizes.count(None) <= 1:
+            return np.array([-1 if size is None else size for size in sizes], np.int64)
+    return None
 
 
 def _dtype(node: NodeDef, attribute: str) -> type[np.generic]:
     number = node.attr[attribute].type if attribute in node.attr else tf.int32.as_datatype_enum
     return tf.as_dtype(number).as_numpy_dtype
-
-
-def _free(name: str, nodes: dict[str, NodeDef]) -> str:
-    candidate, number = name, 0
-    while candidate in nodes:
-        number += 1
-        candidate = f"{name}_{number}"
-    return candidate

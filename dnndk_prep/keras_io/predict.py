@@ -15,6 +15,7 @@ from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.keras_io.architecture import is_operation, layers_of
 from dnndk_prep.keras_io.load import KerasSource
+from dnndk_prep.keras_io.precision import in_single_precision
 from dnndk_prep.keras_io.through_keras import first_line, import_keras
 from dnndk_prep.keras_io.valid_names import with_valid_names
 
@@ -32,7 +33,9 @@ class Predictor:
         self._file = source.file
         custom = source.custom.scope(self._keras, source.config)
         # TensorFlow runs no layers with spaces in their names, which another backend of Keras 3 does.
-        config = _with_origins(with_valid_names(source.config)[0]) if source.is_keras3 else source.config
+        # In half precision Keras itself is further from the weights than any graph may be from it.
+        config, _ = in_single_precision(source.config)
+        config = _with_origins(with_valid_names(config)[0]) if source.is_keras3 else config
         try:
             with self._keras.utils.custom_object_scope(custom):
                 self._model = self._keras.models.model_from_json(json.dumps(config))

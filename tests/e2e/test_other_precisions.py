@@ -1,0 +1,88 @@
+"""Models of half, mixed and double precision, and models that are too large."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from conversion import OLDEST, assert_within, frozen, optimized, outputs
+
+from dnndk_prep.errors import ModelFileError, StageError
+from dnndk_prep.keras_io.inference import build_inference
+from dnndk_prep.keras_io.limits import check_weights
+from dnndk_prep.keras_io.load import read_model
+from dnndk_prep.keras_io.predict import Predictor
+
+
+@pytest.mark.parametrize("spelling", ["tf_keras", "keras"])
+@pytest.mark.parametrize("precision", ["float16", "mixed_float16", "mixed_bfloat16", "float64"])
+def test_the_graph_is_of_float32(tmp_path: Path, spelling: str, precision: str):
+    library = importlib.import_module(spelling)
+    layers = library.layers
+    image = library.Input((8, 8, 3), name="image")
+    x = layers.BatchNormalization(dtype=precision)(layers.Conv2D(4, 3, dtype=precision)(image))
+    x = layers.Dense(3, dtype=precision)(layers.GlobalAveragePooling2D(dtype=precision)(x))
+    library.Model(image, x).save(tmp_path / "model.h5")
+    source = read_model(tmp_path / "model.h5")
+    feeds = [np.random.default_rng(0).random((2, 8, 8, 3)).astype(np.float32)]
+    wanted = Predictor(source).predict(feeds)
+    (note,) = build_inference(source).notes
+    assert precision in note
+    graph = optimized(frozen(source), feeds)
+    assert graph.reader == OLDEST
+    assert not any(node.op == "Cast" for node in graph.graph_def.node)
+    assert wanted[0].dtype == np.float32
+    assert_within(outputs(graph, feeds), wanted)
+
+
+def test_a_quantized_model_is_refused_by_its_layer(tmp_path: Path):
+    image = keras.Input((4,))
+    model = keras.Model(image, keras.layers.Dense(3, name="small")(image))
+    model.quantize("int8")
+    model.save(tmp_path / "model.h5")
+    with pytest.raises(ModelFileError, match="small"):
+        build_inference(read_model(tmp_path / "model.h5"))
+
+
+def test_weights_above_the_limit_are_refused_before_anything_is_built(tmp_path: Path):
+    """Without a value in it: the declared size counts."""
+    with h5py.File(tmp_path / "large.h5", "w") as file:
+        file.create_dataset("fc/fc/kernel:0", (30_000, 20_000), np.float32)
+        file.create_dataset("optimizer_weights/m", (30_000, 20_000), np.float32)
+        check_weights(file["fc"], "small.h5", ["fc/kernel"])
+        with pytest.raises(StageError) as caught:
+            check_weights(file, "large.h5")
+        check_weights(file, "large.h5", ["fc/kernel"])
+    text = str(caught.value)
+    assert "2400000000 bytes" in text
+    assert str(2**31 - 1) in text
+    assert "freeze_graph.keep_vars" in text
+
+
+def test_half_precision_counts_as_it_stands_in_the_graph(tmp_path: Path):
+    with h5py.File(tmp_path / "large.h5", "w") as file:
+        file.create_dataset("fc/fc/kernel:0", (30_000, 20_000), np.float16)
+        with pytest.raises(StageError, match="2400000000 bytes"):
+            check_weights(file, "large.h5")
+
+
+def test_a_tensor_that_no_machine_should_compute_is_named(tmp_path: Path):
+    image = keras.Input((64, 64, 16))
+    x = keras.layers.Conv2D(8, 1)(keras.layers.UpSampling2D(48, name="far_too_large")(image))
+    keras.Model(image, x).save(tmp_path / "model.h5")
+    with pytest.raises(StageError, match="far_too_large"):
+        build_inference(read_model(tmp_path / "model.h5"))
+
+
+def test_a_stateful_layer_starts_from_zeros_and_it_is_told(tmp_path: Path):
+    image = keras.Input((4, 3), batch_size=2)
+    keras.Model(image, keras.layers.LSTM(3, stateful=True, use_cudnn=False, name="memory")(image)).save(
+        tmp_path / "model.h5"
+    )
+    source = read_model(tmp_path / "model.h5")
+    (note,) = build_inference(source).notes
+    assert note.startswith("memory is stateful")

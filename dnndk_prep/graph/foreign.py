@@ -15,8 +15,9 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from dnndk_prep.errors import ModelFileError, StageError, UsageError
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.ends import find_constants, find_inputs, find_outputs
+from dnndk_prep.graph.foreign_names import new_names_of, node_key
 from dnndk_prep.graph.freeze import VARIABLES, prune
-from dnndk_prep.graph.names import VALID_NAME, Found, rename
+from dnndk_prep.graph.names import Found, rename
 from dnndk_prep.graph.rewrites.cut_switches import cut_switches
 from dnndk_prep.graph.rewrites.inference_batch_norms import average_variables, inference_batch_norms
 from dnndk_prep.graph.rewrites.inline_functions import inline_functions
@@ -28,7 +29,6 @@ from dnndk_prep.graph.safety import refuse_unsafe
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of, require
 
-CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?|Func")
 RANDOM = re.compile(r"^(Stateless)?(Random|TruncatedNormal|Multinomial)")
 Shape = tuple[int | None, ...]
 
@@ -72,7 +72,7 @@ def foreign_graph(source: GraphSource, wanted: Wanted) -> ForeignGraph:
     inputs, outputs = _ends(source, wanted)
     constants, reasons = _constants(source.graph_def, wanted, inputs)
     whole = mend_handles(_fed_at(source, inputs, wanted.inputs), frozenset()).graph_def
-    feeds, fetches = [_key(found.name) for found in inputs], [_key(found.name) for found in outputs]
+    feeds, fetches = [node_key(found.name) for found in inputs], [node_key(found.name) for found in outputs]
     # In a graph of training, nothing that the outputs need reads the averages for inference.
     averages = average_variables(whole)
     part = prune(whole, [*feeds, *fetches, *averages])
@@ -168,13 +168,13 @@ def _fed_at(source: GraphSource, inputs: Sequence[Found], shapes: Mapping[str, S
     result = GraphDef()
     result.CopyFrom(source.graph_def)
     nodes = by_name(result)
-    given = {_key(source.inputs.get(name, name)): shape for name, shape in shapes.items()}
+    given = {node_key(source.inputs.get(name, name)): shape for name, shape in shapes.items()}
     inner = [
-        name for name in map(_key, (found.name for found in inputs)) if not nodes[name].op.startswith("Placeholder")
+        name for name in map(node_key, (found.name for found in inputs)) if not nodes[name].op.startswith("Placeholder")
     ]
     known = _inferred(source, inner) if inner else {}
     for found in inputs:
-        node = nodes[_key(found.name)]
+        node = nodes[node_key(found.name)]
         if node.name in known:
             spec = known[node.name]
             node.op = "Placeholder"
@@ -272,17 +272,17 @@ def _named(
         # A second output of a node, a constant, an input, and what two outputs share keep a node of their own.
         own = ":" in value or value in real or nodes[value].op in ("Const", "Placeholder", *VARIABLES)
         real.append(end if own else value)
-    bare = prune(plain, [*map(_key, _names(inputs)), *real])
-    new_names = _new_names(bare, real, source, inputs, outputs, ends)
+    bare = prune(plain, [*map(node_key, _names(inputs)), *real])
+    new_names = new_names_of(bare, real, source, inputs, outputs, ends)
     graph_def = rename(bare, new_names)
-    feeds = [new_names.get(name, name) for name in map(_key, _names(inputs))]
+    feeds = [new_names.get(name, name) for name in map(node_key, _names(inputs))]
     fetches = [new_names.get(name, name) for name in real]
     with refused_by_tensorflow(source.file):
         specs_in, specs_out = _specs(graph_def, feeds, source.file), _specs(graph_def, fetches, source.file, False)
     is_plain = reference is plain
     return ForeignGraph(
         reference=reference,
-        reference_inputs=tuple(map(_key, _names(inputs))),
+        reference_inputs=tuple(map(node_key, _names(inputs))),
         reference_outputs=tuple(ends) if is_plain else tuple(_names(outputs)),
         constants=constants,
         graph_def=graph_def,
@@ -290,7 +290,7 @@ def _named(
         outputs=specs_out,
         found_inputs=tuple(Found(new, _from(old, new)) for old, new in zip(inputs, feeds, strict=True)),
         found_outputs=tuple(Found(new, _from(old, new)) for old, new in zip(outputs, fetches, strict=True)),
-        keys={new_names.get(name, name): name for name in variable_names(plain)},
+        keys={new_names.get(name, name): name for name in variable_names(bare)},
         notes=tuple(notes),
     )
 
@@ -307,62 +307,11 @@ def _value(nodes: Mapping[str, NodeDef], end: str) -> str:
 
 
 def _from(found: Found, name: str) -> str:
-    return found.reason if _key(found.name) == name else f"{found.name} in the file, {found.reason}"
+    return found.reason if node_key(found.name) == name else f"{found.name} in the file, {found.reason}"
 
 
 def _names(found: Sequence[Found]) -> list[str]:
     return [one.name for one in found]
-
-
-def _new_names(
-    graph_def: GraphDef,
-    real: Sequence[str],
-    source: GraphSource,
-    inputs: Sequence[Found],
-    outputs: Sequence[Found],
-    ends: Sequence[str],
-) -> dict[str, str]:
-    taken = {node.name for node in graph_def.node}
-    result: dict[str, str] = {}
-
-    def take(old: str, new: str) -> None:
-        if new != old and new not in taken and VALID_NAME.fullmatch(new):
-            taken.add(new)
-            result[old] = new
-
-    keys = {_key(name): key for key, name in source.inputs.items()}
-    for found in inputs:
-        node = _key(found.name)
-        if node in keys and source.graph_def.library.function:
-            # TensorFlow 2 calls it serving_default_image, and the signature image.
-            take(node, keys[node])
-    for end, found in zip(ends, outputs, strict=True):
-        if end in real:
-            key = next((key for key, name in source.outputs.items() if name == found.name), None)
-            take(end, key or f"{node_of(found.name)}_output" + found.name.partition(":")[2])
-    plain = {node.name: _without_calls(node.name) for node in graph_def.node if node.name not in result}
-    if source.graph_def.library.function:
-        plain = _without_scope(graph_def, plain)
-    for old, new in plain.items():
-        take(old, new)
-    return result
-
-
-def _without_scope(graph_def: GraphDef, names: Mapping[str, str]) -> dict[str, str]:
-    """The names without the scope of the whole model (`functional_1/`), where all that is computed lies in one."""
-    computed = [node.name for node in graph_def.node if node.op not in ("Const", "Placeholder", "NoOp", *VARIABLES)]
-    scopes = {names[name].partition("/")[0] for name in computed if name in names and "/" in names[name]}
-    if len(scopes) != 1 or any("/" not in names[name] for name in computed if name in names):
-        return dict(names)
-    (scope,) = scopes
-    return {old: new.removeprefix(f"{scope}/") for old, new in names.items()}
-
-
-def _without_calls(name: str) -> str:
-    parts = name.split("/")
-    while len(parts) > 1 and CALL.fullmatch(parts[0]):
-        parts.pop(0)
-    return "/".join(parts)
 
 
 def _specs(graph_def: GraphDef, names: Sequence[str], file: str, fed: bool = True) -> tuple[TensorSpec, ...]:
@@ -380,8 +329,3 @@ def _specs(graph_def: GraphDef, names: Sequence[str], file: str, fed: bool = Tru
         shape = tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else ()
         specs.append(TensorSpec(name, shape, tensor.dtype.base_dtype.name))
     return tuple(specs)
-
-
-def _key(tensor: str) -> str:
-    """A tensor by its node, where it is the first."""
-    return tensor.removesuffix(":0")

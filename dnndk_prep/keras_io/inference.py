@@ -22,7 +22,7 @@ from tf_keras.src.engine import base_layer
 from tf_keras.src.layers.rnn import gru_v1, lstm_v1
 from tf_keras.src.saving.legacy import hdf5_format
 
-from dnndk_prep.errors import ModelFileError, UsageError, nearest
+from dnndk_prep.errors import ModelFileError, StageError, UsageError, nearest
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, real_op, rename
@@ -37,6 +37,7 @@ from dnndk_prep.keras_io.op_layer import Operation
 from dnndk_prep.keras_io.ops import OPERATION, without_tf_lambdas
 from dnndk_prep.keras_io.plain_layers import PLAIN_LAYERS, plain_convolutions
 from dnndk_prep.keras_io.precision import in_single_precision
+from dnndk_prep.keras_io.scan.sizes import MAX_UNROLLED, unrolled_too_far
 from dnndk_prep.keras_io.settings import check_settings
 from dnndk_prep.keras_io.supported import check_supported
 from dnndk_prep.keras_io.through_keras import first_line
@@ -160,6 +161,14 @@ def _unrolled(config: dict[str, Any]) -> dict[str, Any]:
     for layer in layers_of(result):
         if layer["class_name"] in RECURRENT:
             layer["config"]["unroll"] = True
+    settings = [layer["config"] for layer in layers_of(result) if isinstance(layer.get("config"), dict)]
+    if (text := unrolled_too_far(settings)) is not None:
+        raise StageError(
+            "the recurrent layers have too many steps to be unrolled",
+            expected=f"at most {MAX_UNROLLED} steps, each of which becomes a copy of the cell",
+            found=text,
+            remedy="leave keras_2_tf.unroll out: the loop becomes TensorFlow 1 control flow",
+        )
     return result
 
 

@@ -71,8 +71,8 @@ def test_half_precision_counts_as_it_stands_in_the_graph(tmp_path: Path):
 
 
 def test_a_tensor_that_no_machine_should_compute_is_named(tmp_path: Path):
-    image = keras.Input((64, 64, 16))
-    x = keras.layers.Conv2D(8, 1)(keras.layers.UpSampling2D(48, name="far_too_large")(image))
+    image = keras.Input((64, 64, 3))
+    x = keras.layers.UpSampling2D(48, name="far_too_large")(keras.layers.Conv2D(16, 1)(image))
     keras.Model(image, x).save(tmp_path / "model.h5")
     with pytest.raises(StageError, match="far_too_large"):
         build_inference(read_model(tmp_path / "model.h5"))
@@ -86,3 +86,17 @@ def test_a_stateful_layer_starts_from_zeros_and_it_is_told(tmp_path: Path):
     source = read_model(tmp_path / "model.h5")
     (note,) = build_inference(source).notes
     assert note.startswith("memory is stateful")
+
+
+def test_unrolling_too_many_steps_is_refused(tmp_path: Path):
+    image = keras.Input((5000, 3))
+    keras.Model(image, keras.layers.LSTM(3, use_cudnn=False, name="long")(image)).save(tmp_path / "model.h5")
+    with pytest.raises(StageError, match="5000"):
+        build_inference(read_model(tmp_path / "model.h5"), unroll=True)
+
+
+def test_steps_that_are_free_cannot_be_unrolled(tmp_path: Path):
+    image = keras.Input((None, 3))
+    keras.Model(image, keras.layers.LSTM(3, use_cudnn=False, name="free")(image)).save(tmp_path / "model.h5")
+    with pytest.raises(ModelFileError, match="'free'"):
+        build_inference(read_model(tmp_path / "model.h5"), unroll=True)

@@ -6,7 +6,7 @@ loops that TensorFlow 1 knows. Nothing is run: the weights go from the file into
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tf_keras.src import backend
-from tf_keras.src.engine import base_layer
+from tf_keras.src.engine import base_layer, base_layer_v1
 from tf_keras.src.layers.rnn import gru_v1, lstm_v1
 from tf_keras.src.saving.legacy import hdf5_format
 
@@ -294,20 +294,26 @@ def _build(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -> tf_k
 @contextmanager
 def _noting_failures(failed: list[str]) -> Iterator[None]:
     """Puts the layer into `failed` whose call fails; the innermost comes first."""
-    original = base_layer.Layer.__call__
+    # In a graph Keras 2 puts the layers of TensorFlow 1 beneath its classes.
+    originals = {kind: kind.__call__ for kind in (base_layer.Layer, base_layer_v1.Layer)}
 
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return original(self, *args, **kwargs)
-        except Exception:
-            failed.append(f"the layer {self.name!r} ({type(self).__name__})")
-            raise
+    def noting(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(self, *args, **kwargs)
+            except Exception:
+                failed.append(f"the layer {self.name!r} ({type(self).__name__})")
+                raise
 
-    base_layer.Layer.__call__ = call
+        return call
+
+    for kind, original in originals.items():
+        kind.__call__ = noting(original)
     try:
         yield
     finally:
-        base_layer.Layer.__call__ = original
+        for kind, original in originals.items():
+            kind.__call__ = original
 
 
 def _not_readable(config: dict[str, Any], said: str) -> str:

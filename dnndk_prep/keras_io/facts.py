@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io.architecture import MODELS, is_operation, is_tensor
-from dnndk_prep.keras_io.scan import Contents, scan
+from dnndk_prep.keras_io.architecture import MODELS, expect_complete, is_operation, is_tensor
+from dnndk_prep.keras_io.scan import Contents, scan, shown
 
 KINDS = {
     "hdf5": "complete model (HDF5)",
@@ -21,6 +21,7 @@ KINDS = {
     "weights": "weights (HDF5)",
 }
 Shape = list[Any] | None
+MAX_CELL, MAX_LINE, MAX_AXES = 60, 5000, 30
 Config = dict[str, Any]
 
 
@@ -67,17 +68,22 @@ class ModelFacts:
             f"kind:        {self.kind}",
             f"Keras:       {self.keras_version or 'not told'}, backend {self.backend or 'not told'}",
             f"parameters:  {_number(self.parameters)}",
-            *(f"input:       {one.name} {_shape(one.shape)}" for one in self.inputs),
-            *(f"output:      {one.name} {_shape(one.shape)}" for one in self.outputs),
+            *(f"input:       {_cell(one.name)} {_shape(one.shape)}" for one in self.inputs),
+            *(f"output:      {_cell(one.name)} {_shape(one.shape)}" for one in self.outputs),
         ]
         rows = [("layer", "class", "output shape", "parameters")]
         rows += [
-            ("  " * one.depth + one.name, one.kind, _shape(one.output_shape), _number(one.parameters))
+            (
+                "  " * one.depth + _cell(one.name),
+                _cell(one.kind),
+                _shape(one.output_shape),
+                _number(one.parameters),
+            )
             for one in self.layers
         ]
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         table = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>10}".rstrip() for a, b, c, d in rows]
-        return "\n".join([*lines, "", *table])
+        return "\n".join(shown(line, MAX_LINE) for line in [*lines, "", *table])
 
 
 def inspect_model(path: Path) -> ModelFacts:
@@ -86,6 +92,11 @@ def inspect_model(path: Path) -> ModelFacts:
     Raises UnsafeFileError and ModelFileError as `scan` does.
     """
     contents = scan(path)
+    with expect_complete(str(path)):
+        return _facts(path, contents)
+
+
+def _facts(path: Path, contents: Contents) -> ModelFacts:
     config = contents.architecture
     kind = KINDS[contents.kind if config is not None else "weights"]
     stored = _stored(contents)
@@ -147,12 +158,13 @@ def _shapes(model: Config) -> dict[str, Shape]:
         if layer.get("class_name") == "InputLayer" and own is not None:
             found[_name(layer)] = own
         for tensor in _tensors(layer.get("inbound_nodes")):
-            found.setdefault(tensor["keras_history"][0], tensor.get("shape"))
+            shape = tensor.get("shape")
+            found.setdefault(tensor["keras_history"][0], shape if isinstance(shape, list) else None)
     if model.get("class_name") == "Sequential":
         # What goes into a layer came out of the one before.
         for layer, after in pairwise(members):
             built = after.get("build_config")
-            if isinstance(built, dict) and built.get("input_shape"):
+            if isinstance(built, dict) and isinstance(built.get("input_shape"), list):
                 found.setdefault(_name(layer), built["input_shape"])
     return found
 
@@ -188,7 +200,8 @@ def _ends(model: Config, key: str) -> Iterator[TensorFacts]:
     if key == "output_layers":
         yield TensorFacts(_name(members[-1]), shapes.get(_name(members[-1])))
     else:
-        shape = _input_shape(members[0]) or settings.get("build_input_shape")
+        built = settings.get("build_input_shape")
+        shape = _input_shape(members[0]) or (built if isinstance(built, list) else None)
         yield TensorFacts(_name(members[0]), shape)
 
 
@@ -238,9 +251,13 @@ def _by_longest_name(names: list[str], contents: Contents) -> dict[str, int]:
     counts = dict.fromkeys(names, 0)
     for path, (shape, _) in contents.datasets.items():
         place = path.strip("/").removeprefix("model_weights/")
-        fitting = [name for name in names if place.startswith(f"{name}/")]
-        if fitting and not place.startswith("optimizer_weights/"):
-            counts[max(fitting, key=len)] += prod(shape)
+        if place.startswith("optimizer_weights/"):
+            continue
+        name = place.rpartition("/")[0]
+        while name and name not in counts:
+            name = name.rpartition("/")[0]
+        if name:
+            counts[name] += prod(shape)
     return counts
 
 
@@ -251,8 +268,15 @@ def _snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", text).lower()
 
 
+def _cell(text: str) -> str:
+    """`text` in a table: every row is as wide as the longest, and a stranger's name may be a million signs long."""
+    return shown(text, MAX_CELL)
+
+
 def _shape(shape: Shape) -> str:
-    return "" if shape is None else "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"
+    # A file may say anything in the place of a size.
+    sizes = ", ".join("?" if size is None else _cell(str(size)) for size in (shape or [])[:MAX_AXES])
+    return "" if shape is None else _cell(f"({sizes})")
 
 
 def _number(value: int | None) -> str:

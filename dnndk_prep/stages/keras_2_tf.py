@@ -6,6 +6,7 @@ from typing import Any
 
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.names import op_names_text
+from dnndk_prep.graph.safety import refuse_unsafe
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, INFER_GRAPH, RestoredRunner, write_checkpoint, write_graph
 from dnndk_prep.keras_io.inference import build_inference, chosen, renamed
 from dnndk_prep.keras_io.predict import Predictor, probe_batch
@@ -24,6 +25,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
         return _take_in(ctx)
     source, form = read_source(ctx.inputs["train_save"], ctx.cfg.keras_2_tf.source, custom_objects(ctx.cfg))
     made = build_inference(source, unroll=ctx.cfg.keras_2_tf.unroll, kept=ctx.cfg.freeze_graph.keep_vars)
+    # The scan of the file let nothing else in; the user's own layers are the user's own code.
+    if not source.custom.objects:
+        refuse_unsafe(made.graph_def, source.file)
     built = renamed(made, ctx.cfg.graph.inputs, ctx.cfg.graph.outputs)
     graph_def = write_checkpoint(ctx.out / CHECKPOINT, built.graph_def, built.variables)
     # The graph is what today's TensorFlow made; freeze_graph brings it to the reader's level.

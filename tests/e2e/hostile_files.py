@@ -170,6 +170,39 @@ def op_lambda(scene: Scene) -> Config:
     return {**layer, "inbound_nodes": [["_CONSTANT_VALUE", -1, str(scene.secret), {}]]}
 
 
+def passive(function: str) -> Config:
+    """As an activation Keras 2 makes it, whatever it is."""
+    return {"__passive_serialization__": True, **old("SlicingOpLambda", "op", function=function)}
+
+
+def reading(scene: Scene) -> Config:
+    """Makes the secret's path as text, and reads it where a nested model is called: in the place of an activation."""
+    words = old("StringLookup", "s", invert=True, num_oov_indices=0, vocabulary=[str(scene.secret)] * 4)
+    reader = sequential(old("Activation", "evil", activation=passive("io.read_file")))
+    return sequential(words, reader)
+
+
+def many_members(made: zipfile.ZipFile) -> None:
+    for number in (*range(30_000), 29_999):
+        made.writestr(zipfile.ZipInfo(f"assets/{number}"), b"")
+
+
+def laughs(levels: int) -> Config:
+    """Models in each other, each of which calls the next twice."""
+    model, calls = old("ReLU", "m"), 0
+    for level in range(levels):
+        entry = {**old("InputLayer", "i", batch_input_shape=[None, 4]), "name": "i", "inbound_nodes": []}
+        inner = {**model, "name": "m", "inbound_nodes": [[["i", 0, 0, {}]], [["m", calls, 0, {}]]]}
+        ends = {"input_layers": [["i", 0, 0]], "output_layers": [["m", calls + 1, 0]]}
+        config, calls = {"name": f"m{level}", "layers": [entry, inner], **ends}, 1
+        model = {"class_name": "Functional", "config": config}
+    return model
+
+
+def large_input(*shape: int) -> Config:
+    return old("InputLayer", "evil", batch_input_shape=[None, *shape])
+
+
 URL = "http://127.0.0.1:9/evil.tar"
 
 # The weakness, the file, and what the refusal names.
@@ -268,6 +301,31 @@ ATTACKS: list[tuple[str, Callable[[Scene], Path], str]] = [
     ("vectorized_map", lambda s: class_of(s, "keras.src.ops.core", "VectorizedMap"), "VectorizedMap in evil"),
     ("vocabulary", lambda s: s.hdf5(sequential(old("StringLookup", "evil", vocabulary=str(s.secret)))), "the file /"),
     ("TensorFlow function", lambda s: s.hdf5(sequential(op_lambda(s))), "the TensorFlow function io.read_file"),
+    ("passive", lambda s: s.hdf5(reading(s)), "__passive_serialization__ in the activation of"),
+    (
+        "slicing activation",
+        lambda s: s.hdf5(sequential(old("Dense", "a", activation=old("SlicingOpLambda", "evil", function="print")))),
+        "SlicingOpLambda as the activation of evil",
+    ),
+    (
+        "slicing layer",
+        lambda s: s.hdf5(sequential(old("SlicingOpLambda", "evil", function="io.read_file"))),
+        "the TensorFlow function io.read_file in evil",
+    ),
+    ("many members", lambda s: s.archive(new_sequential(), change=many_members), "one of 30004 members"),
+    ("huge number", lambda s: s.hdf5(sequential(old("LSTM", "evil", units=10**3000))), "evil (LSTM): at least"),
+    ("models called twice each", lambda s: s.hdf5(laughs(24)), "more than 100000 calls"),
+    ("large input", lambda s: s.hdf5(sequential(large_input(8192, 8192, 2))), "evil (InputLayer): batch_input_shape"),
+    (
+        "many positions",
+        lambda s: s.hdf5(sequential(large_input(1024, 1024, 1), old("LocallyConnected2D", "l", filters=1))),
+        "LocallyConnected with batch_input_shape",
+    ),
+    (
+        "long loop",
+        lambda s: s.hdf5(sequential(old("UpSampling1D", "u", size=4096), old("LSTM", "l", units=1, unroll=True))),
+        "unroll with batch_input_shape",
+    ),
     ("zip bomb", lambda s: s.archive(new_sequential(), change=bomb), "'assets/y' is unpacked into 268435456 bytes"),
     ("deep JSON", lambda s: s.json('{"a":' * 10**5), "levels"),
     ("long JSON", lambda s: s.json("[" + "0," * (9 * 2**20)), "18874369 bytes"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 
 from dnndk_prep import cli
-from dnndk_prep.errors import UnsafeFileError
+from dnndk_prep.errors import ModelFileError, UnsafeFileError
 from dnndk_prep.keras_io.facts import inspect_model
+
+TEXT = h5py.string_dtype()
 
 
 def layer(kind: str, name: str, calls: list[Any] | None = None, **settings: Any) -> dict[str, Any]:
@@ -184,3 +187,67 @@ def test_it_answers_without_tensorflow_and_keras(complete: Path):
     )
     done = subprocess.run([sys.executable, "-c", code, "inspect", complete], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def written(folder: Path, config: Any, **more: Any) -> Path:
+    (folder / "net.json").write_text(json.dumps({"class_name": "Sequential", "config": config, **more}))
+    return folder / "net.json"
+
+
+def test_a_long_name_does_not_widen_the_table(tmp_path: Path):
+    layers = [layer("ReLU", "n" * 10**6), *(layer("ReLU", "r") for _ in range(6000))]
+    text = inspect_model(written(tmp_path, {"layers": layers})).as_text()
+    assert max(map(len, text.splitlines())) < 200
+    assert len(text) < 10**6
+
+
+def test_nothing_of_the_file_controls_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture):
+    name = "\x1b[2J\x1b]0;title\x07\nfile:  fake"
+    path = written(tmp_path, {"layers": [layer("ReLU", name, batch_input_shape=[None, "\x1b[31m"])]})
+    assert cli.main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert all(sign.isprintable() or sign == "\n" for sign in said)
+    assert not any(line.startswith("file:  fake") for line in said.splitlines())
+    assert cli.main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"][0]["name"] == name
+
+
+KERAS_TENSOR = {"class_name": "__keras_tensor__"}
+CONFUSED: list[Any] = [
+    5,
+    {"layers": 5},
+    {"layers": [{**layer("ReLU", "a"), "inbound_nodes": [{"args": [KERAS_TENSOR], "kwargs": {}}]}]},
+    {
+        "layers": [
+            {
+                **layer("ReLU", "a"),
+                "inbound_nodes": [{"args": [{**KERAS_TENSOR, "config": {"shape": [1], "keras_history": [[], 0, 0]}}]}],
+            }
+        ]
+    },
+]
+
+
+@pytest.mark.parametrize("config", CONFUSED)
+def test_other_types_than_keras_writes(tmp_path: Path, config: Any):
+    with pytest.raises(ModelFileError):
+        inspect_model(written(tmp_path, config)).as_text()
+
+
+def test_a_shape_that_is_none(tmp_path: Path):
+    layers = [layer("ReLU", "a"), {**layer("ReLU", "b"), "build_config": {"input_shape": 5}}]
+    facts = inspect_model(written(tmp_path, {"layers": layers, "build_input_shape": 7}))
+    assert [one.shape for one in (*facts.inputs, *facts.outputs)] == [None, None]
+    assert "input:" in facts.as_text()
+
+
+def test_many_layers_and_many_weights(tmp_path: Path):
+    """Each weight is not held against each layer: 40 000 layers with 1 000 weights."""
+    config = {"layers": [{"class_name": "ReLU", "config": {"name": f"r{i}"}} for i in range(40_000)]}
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        file.attrs.create("model_config", json.dumps({"class_name": "Sequential", "config": config}), dtype=TEXT)
+        for number in range(1000):
+            file[f"model_weights/r{number}/x"] = np.ones(1, np.float32)
+    start = time.process_time()
+    assert inspect_model(tmp_path / "net.h5").layers[7].parameters == 1
+    assert time.process_time() - start < 3

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -123,3 +124,15 @@ def test_the_scan_imports_no_tensorflow(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", text, path], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_very_many_members(tmp_path: Path) -> None:
+    def change(made: zipfile.ZipFile) -> None:
+        for number in (*range(60_000), 59_999):
+            made.writestr(zipfile.ZipInfo(f"assets/{number}"), b"")
+
+    path = archive(tmp_path / "m.keras", change)
+    start = time.process_time()
+    with pytest.raises(UnsafeFileError, match="one of 60004 members"):
+        scan(path)
+    assert time.process_time() - start < 2

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dnndk_prep.errors import UnsafeFileError
+from dnndk_prep.errors import ModelFileError, UnsafeFileError
 from dnndk_prep.keras_io.scan import scan_weights
 
 
@@ -176,3 +176,21 @@ def test_names_that_fill_the_memory(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UnsafeFileError, match=r"in need of more than \d+ bytes of memory"):
         scan_weights(path)
+
+
+@pytest.mark.parametrize("place", ["/", "/d"])
+@pytest.mark.parametrize("name", ["layer_names", "layer_names1", "weight_names", "keras_version", "backend"])
+@pytest.mark.parametrize("value", [np.array([b"d", b"\xff"]), np.bytes_(b"\xff\xfe"), np.array([5, 6])])
+def test_names_that_are_no_text(tmp_path: Path, place: str, name: str, value: Any) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        weights(file)
+        file[place].attrs[name] = value
+    with pytest.raises(ModelFileError, match=f"attribute {name} is no text"):
+        scan_weights(tmp_path / "m.h5")
+
+
+def test_an_empty_list_of_names_is_one(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        weights(file)
+        file.create_group("e").attrs["weight_names"] = []
+    assert scan_weights(tmp_path / "m.h5").layout == "classic"

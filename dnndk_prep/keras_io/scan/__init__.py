@@ -15,16 +15,19 @@ from dnndk_prep.keras_io.scan.files import (
     scan_weights,
     signature_of,
 )
+from dnndk_prep.keras_io.scan.words import bare, shown
 
 __all__ = [
     "HDF5_SIGNATURE",
     "SAVE_AGAIN",
     "ZIP_SIGNATURE",
     "Contents",
+    "bare",
     "check_architecture",
     "refuse_code",
     "scan",
     "scan_architecture",
     "scan_weights",
+    "shown",
     "signature_of",
 ]

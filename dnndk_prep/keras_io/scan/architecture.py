@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
+from dnndk_prep.keras_io.scan.calls import MAX_CALLS, call_settings, has_tensor, number_of_calls
 from dnndk_prep.keras_io.scan.rules import KNOWN_PACKAGES, Rules, rules
-from dnndk_prep.keras_io.scan.sizes import Config, too_large, too_large_value, unrolled_too_far
+from dnndk_prep.keras_io.scan.sizes import Config, too_large, too_large_value, too_many_positions, unrolled_too_far
 from dnndk_prep.keras_io.scan.text import parse_json
+from dnndk_prep.keras_io.scan.words import bare, is_marshalled, shown
 
 # Where Keras looks for layers.
 LAYER_PLACES = ("", "layers", "layer", "cell", "cells", "forward_layer", "backward_layer")
 # Their values name a function; a string is a function of Keras' own.
 FUNCTION_KEYS = ("activation", "recurrent_activation")
+# Keras 2 runs from_config of any class it has where a dict has this key: an operation in the place of an activation.
+# Nothing that Keras writes into a file has it.
+PASSIVE = "__passive_serialization__"
+# A plain TensorFlow function as a layer: only between layers.
+OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
+SLICING = "__operators__.getitem"
 # Keras 1 says here what its values are; "raw" is a plain one.
 TYPE_KEYS = ("mode_type", "output_shape_type", "output_mask_type", "function_type")
 # A string here is the path of a file that Keras reads at once.
 FILE_KEYS = ("vocabulary", "idf_weights", "filepath", "file_path")
 # How a model was trained: dropped before any loader sees it, so that only code in it matters.
 TRAINING_KEYS = ("compile_config", "training_config")
-# Stands for a layer's name where a call of Keras 2 is given a plain value.
-CONSTANT = "_CONSTANT_VALUE"
 NUMBER_TYPE = re.compile(r"(float|bfloat|int|uint|complex)\d{1,3}(_\w{1,12})?|bool|string")
 MAX_NAMED = 20
 
@@ -42,8 +46,10 @@ def check_architecture(
     """
     walk = _Walk(rules(), frozenset(custom), stored, file)
     walk.value(architecture, "the model", "")
-    if (text := unrolled_too_far(walk.configs)) is not None:
-        walk.sizes.append(text)
+    unrolled = unrolled_too_far([config for _, config in walk.configs])
+    walk.sizes += [text for text in (unrolled, too_many_positions(walk.configs)) if text is not None]
+    if number_of_calls(architecture) > MAX_CALLS:
+        walk.sizes.append(f"more than {MAX_CALLS} calls of layers, those of nested models counted each time")
     if walk.code:
         raise UnsafeFileError(
             f"{file} holds code that would run when it is opened",
@@ -81,27 +87,6 @@ def without_training(value: Any) -> Any:
     return value
 
 
-def bare(name: str) -> str:
-    """A class's own name: Keras writes one that was registered as `package>Class`."""
-    return name.rpartition(">")[2]
-
-
-def shown(value: Any) -> str:
-    """A stranger's text in a message: one line, no control characters, not long."""
-    text = value if isinstance(value, str) else repr(value)
-    return "".join(sign if sign.isprintable() else "?" for sign in text[:100])
-
-
-def _call_settings(value: Any) -> Iterator[tuple[str, Any]]:
-    """The settings in the calls of a layer, wherever they stand in them."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _call_settings(item)
-    elif isinstance(value, dict):
-        yield from value.items()
-        yield from _call_settings(list(value.values()))
-
-
 class _Walk:
     """One way through an architecture, and what it met."""
 
@@ -110,7 +95,10 @@ class _Walk:
         self.code: list[str] = []
         self.sizes: list[str] = []
         self.unknown: list[str] = []
-        self.configs: list[Config] = []
+        self.configs: list[tuple[str, Config]] = []
+        self._in_call = False
+        # The shapes that were looked at: what lies in one is not looked at once a level.
+        self._seen: set[int] = set()
 
     def value(self, value: Any, place: str, key: str) -> None:
         if isinstance(value, list):
@@ -118,13 +106,15 @@ class _Walk:
                 self.value(item, place, key)
         elif isinstance(value, dict):
             self._dict(value, place, key)
-        elif isinstance(value, str) and _is_marshalled(value):
+        elif isinstance(value, str) and is_marshalled(value):
             self.code.append(f"marshalled code as the {shown(key)} of {place}")
 
     def _dict(self, value: Config, place: str, key: str) -> None:
         config = value.get("config")
         if isinstance(config, dict) and isinstance(config.get("name"), str):
             place = shown(config["name"])
+        if PASSIVE in value:
+            self.code.append(f"{PASSIVE} in the {shown(key)} of {place}")
         if "class_name" in value:
             self._object(value, place, key)
         elif key in FUNCTION_KEYS:
@@ -133,17 +123,31 @@ class _Walk:
             if name in TRAINING_KEYS:
                 self._training(item, place)
             elif name == "inbound_nodes":
-                self._nodes(item, place)
-                # What Keras 2 gives an operation stands in its call.
-                self.sizes += [f"{place}: {what}" for k, v in _call_settings(item) for what in too_large_value(k, v)]
-                self.value(item, place, name)
+                self._calls(item, place)
             elif name == "build_config" and isinstance(item, dict):
-                self.sizes += [f"{place}: {what}" for k, v in item.items() for what in too_large_value(k, v)]
+                self._large(item.items(), place)
                 self.value(item, place, name)
             else:
                 self._setting(name, item, place)
                 # A list of layers in a Sequential of the first Keras 2 stands in its config itself.
                 self.value(item, place, "layers" if name == "config" and isinstance(item, list) else name)
+
+    def _calls(self, nodes: Any, place: str) -> None:
+        if self._in_call:
+            self.code.append(f"calls in a call of {place}")
+            return
+        # Keras runs a call without a tensor of the model at once: Repeat or UpSampling2D of a constant fill memory.
+        for node in nodes if isinstance(nodes, list) else []:
+            if not has_tensor(node):
+                self.code.append(f"a call with constants alone in {place}")
+        # What Keras 2 gives an operation stands in its call.
+        self._large(call_settings(nodes), place)
+        self._in_call = True
+        self.value(nodes, place, "inbound_nodes")
+        self._in_call = False
+
+    def _large(self, settings: Iterable[tuple[str, Any]], place: str) -> None:
+        self.sizes += [f"{place}: {what}" for key, v in settings for what in too_large_value(key, v, self._seen)]
 
     def _setting(self, key: str, value: Any, place: str) -> None:
         if key in TYPE_KEYS and value not in (None, "raw"):
@@ -162,15 +166,34 @@ class _Walk:
             return
         elif kind == "function":
             self._function(config, module, registered, place)
+            self._place_of(None, kind, place, key)
         elif kind in self._rules.values:
             self._plain_value(value, place)
         elif registered in (None, "", kind) and self._rules.is_class(module or None, kind):
             self._own_class(kind, config, place)
+            self._place_of(module or None, kind, place, key)
         elif self._is_of_the_user(kind, module or None, registered, config, key):
             role = "" if key in LAYER_PLACES else f" as {shown(key)}"
             self.unknown.append(f"{place}: {shown(registered or kind)}{role}")
         else:
             self.code.append(f"the class {shown(module)}.{shown(kind)} in {place}")
+
+    def _place_of(self, module: str | None, kind: str, place: str, key: str) -> None:
+        """A class of Keras' own stands where Keras writes such: else another part of Keras would make it.
+
+        The user's own layers may hold other layers and models under any key.
+        """
+        is_of, kinds = self._rules.is_of, self._rules.kinds_at(key)
+        if self._in_call:
+            fits = not is_of(("layers", "operations"), module, kind)
+        elif key in FUNCTION_KEYS:
+            fits = kind == "function" or is_of(("activation_layers",), module, kind)
+        elif kinds:
+            fits = is_of(kinds, module, kind)
+        else:
+            fits = key in LAYER_PLACES or not (kind in OPERATIONS or self._rules.is_operation(module, kind))
+        if not fits:
+            self.code.append(f"{kind} as the {shown(key)} of {place}")
 
     def _function(self, name: Any, module: str | None, registered: str | None, place: str) -> None:
         if name in self._custom if isinstance(name, str) else False:
@@ -190,15 +213,18 @@ class _Walk:
         if isinstance(dtype, str) and not NUMBER_TYPE.fullmatch(dtype):
             self.sizes.append(f"{place}: numbers of type {shown(dtype)}")
         if isinstance(config, dict) and value["class_name"] == "__keras_tensor__":
-            self.sizes += [f"{place}: {what}" for what in too_large_value("shape", config.get("shape"))]
+            self.sizes += [f"{place}: {what}" for what in too_large_value("shape", config.get("shape"), self._seen)]
 
     def _own_class(self, kind: str, config: Any, place: str) -> None:
         if not isinstance(config, dict):
             return
-        self.configs.append(config)
-        self.sizes += [f"{place} ({kind}): {what}" for what in too_large(kind, config, self._stored)]
-        if kind == "TFOpLambda" and not self._rules.is_tensorflow_function(str(config.get("function"))):
-            self.code.append(f"the TensorFlow function {shown(config.get('function'))} in {place}")
+        self.configs.append((kind, config))
+        self.sizes += [f"{place} ({kind}): {what}" for what in too_large(kind, config, self._stored, self._seen)]
+        function = config.get("function")
+        if kind == "TFOpLambda" and not self._rules.is_tensorflow_function(str(function)):
+            self.code.append(f"the TensorFlow function {shown(function)} in {place}")
+        if kind == "SlicingOpLambda" and function != SLICING:
+            self.code.append(f"the TensorFlow function {shown(function)} in {place}")
         if kind == "TensorFlowOpLayer" and self._operator(config) not in self._rules.tensorflow_operators:
             self.code.append(f"the TensorFlow operator {shown(self._operator(config))} in {place}")
 
@@ -223,17 +249,6 @@ class _Walk:
         is_layer = key in LAYER_PLACES and isinstance(config, dict) and isinstance(config.get("name"), str)
         return is_layer and isinstance(registered, str) and module.split(".")[0] not in KNOWN_PACKAGES
 
-    def _nodes(self, nodes: Any, place: str) -> None:
-        """Keras runs a call without a tensor of the model at once: Repeat or UpSampling2D of a constant fill memory."""
-        for node in nodes if isinstance(nodes, list) else []:
-            if isinstance(node, dict):
-                has_tensor = _has_tensor([node.get("args"), node.get("kwargs")])
-            else:
-                names = set(_layers_read(node))
-                has_tensor = names != {CONSTANT}
-            if not has_tensor:
-                self.code.append(f"a call with constants alone in {place}")
-
     def _training(self, value: Any, place: str) -> None:
         if isinstance(value, dict):
             kind = value.get("class_name")
@@ -243,7 +258,7 @@ class _Walk:
         if isinstance(value, list):
             for item in value:
                 self._training(item, place)
-        elif isinstance(value, str) and _is_marshalled(value):
+        elif isinstance(value, str) and is_marshalled(value):
             self.code.append(f"marshalled code in the training configuration of {place}")
 
     def _broken(self, found: str) -> ModelFileError:
@@ -253,38 +268,6 @@ class _Walk:
             found=found,
             remedy="save the model again",
         )
-
-
-def _has_tensor(value: Any) -> bool:
-    if isinstance(value, dict):
-        return value.get("class_name") == "__keras_tensor__" or any(map(_has_tensor, value.values()))
-    return isinstance(value, list) and any(map(_has_tensor, value))
-
-
-def _layers_read(value: Any) -> Iterator[str]:
-    """The names in Keras 2's references to tensors: [layer, call, tensor] or, in a call, with a dict of arguments."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if not isinstance(value, list):
-        return
-    if len(value) in (3, 4) and isinstance(value[0], str):
-        yield value[0]
-    for item in value:
-        yield from _layers_read(item)
-
-
-def _is_marshalled(text: str) -> bool:
-    """Whether `text` is a marshalled code object: as base64 (Keras 2 and 3) or byte for byte (Keras 1).
-
-    It begins with "c", in newer Pythons with a bit set, and the number of arguments in four bytes.
-    """
-    if len(text) < 32 or text[:1] not in ("4", "Y", "c", "\xe3"):
-        return False
-    try:
-        head = base64.b64decode("".join(text[:64].split())[:24], validate=True)
-    except (binascii.Error, ValueError):
-        head = text[:5].encode("latin-1", errors="replace")
-    return head[:1] in (b"c", b"\xe3") and head[2:5] == b"\0\0\0"
 
 
 def _listed(found: list[str]) -> str:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
-from dnndk_prep.keras_io.scan.architecture import shown
-from dnndk_prep.keras_io.scan.text import MAX_BYTES
+from dnndk_prep.keras_io.scan.text import MAX_BYTES, first_twice
+from dnndk_prep.keras_io.scan.words import shown
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 # Vocabularies of text layers; only looked at, for nothing here reads them.
@@ -68,16 +68,16 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 def _check(archive: zipfile.ZipFile, path: Path) -> None:
     members = archive.infolist()
-    for member in members[:MAX_MEMBERS]:
+    if len(members) > MAX_MEMBERS:
+        raise _refused(path, members[-1].filename, f"one of {len(members)} members")
+    for member in members:
         if (what := _what_is_wrong(member)) is not None:
             raise _refused(path, member.filename, what)
     for name in (CONFIG, METADATA, WEIGHTS):
         archive.getinfo(name)
     names = [member.filename for member in members]
     if len(set(names)) < len(names):
-        raise _refused(path, next(name for name in names if names.count(name) > 1), "there twice")
-    if len(names) > MAX_MEMBERS:
-        raise _refused(path, names[-1], f"one of {len(names)} members")
+        raise _refused(path, first_twice(names), "there twice")
     for name in names:
         if name not in (CONFIG, METADATA, WEIGHTS) and not name.startswith(ASSETS):
             raise _refused(path, name, "no part of a .keras archive")

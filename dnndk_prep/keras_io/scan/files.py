@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
-from dnndk_prep.keras_io.scan.architecture import check_architecture, shown, without_training
+from dnndk_prep.keras_io.scan.architecture import check_architecture, without_training
 from dnndk_prep.keras_io.scan.archive import CONFIG, METADATA, WEIGHTS, open_archive
 from dnndk_prep.keras_io.scan.sandbox import examine_apart
 from dnndk_prep.keras_io.scan.text import JSON_REMEDY, MAX_BYTES, parse_json, too_large
+from dnndk_prep.keras_io.scan.words import shown
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 SAVE_AGAIN = "save the model again: model.save('model.h5')"
+# 2.1.6, 2.2.4-tf, 3.0.0.dev2023100103; and the names of backends.
+VERSION = re.compile(r"[0-9]{1,4}([.+-][0-9A-Za-z]{1,20}){0,8}")
+BACKEND = re.compile(r"[A-Za-z][0-9A-Za-z_.-]{0,40}")
 Shape = tuple[int, ...]
 
 
@@ -87,7 +92,8 @@ def scan_architecture(path: Path, *, weights: Contents | None = None, custom: Co
             remedy="give a complete model as model.path",
         ) from error
     data = _architecture(text, str(path), weights.numbers if weights else None, custom)
-    return Contents(str(path), "json", data, _told(data, "keras_version"), _told(data, "backend"))
+    version, backend = (_told(data, key, str(path)) for key in ("keras_version", "backend"))
+    return Contents(str(path), "json", data, version, backend)
 
 
 def scan_weights(path: Path) -> Contents:
@@ -116,7 +122,7 @@ def signature_of(path: Path) -> bytes:
         raise ModelFileError(
             f"{path} does not exist",
             expected="a model file",
-            found=f"in {path.parent}: {', '.join(near[:5]) or 'no model file'}",
+            found=f"in {path.parent}: {', '.join(map(shown, near[:5])) or 'no model file'}",
             remedy="correct the path",
         ) from error
     except OSError as error:
@@ -128,7 +134,7 @@ def signature_of(path: Path) -> bytes:
 
 def _weights(path: Path, facts: dict[str, Any]) -> Contents:
     datasets = {place: (tuple(shape), dtype) for place, (shape, dtype) in facts["datasets"].items()}
-    version, backend = (facts[name] or "" for name in ("keras_version", "backend"))
+    version, backend = (_told(facts, name, str(path)) for name in ("keras_version", "backend"))
     return Contents(str(path), "hdf5", None, version, backend, facts["layout"], datasets, path)
 
 
@@ -142,8 +148,8 @@ def _hdf5(path: Path, custom: Collection[str]) -> Contents:
     return replace(
         contents,
         architecture=data,
-        keras_version=version or _told(data, "keras_version"),
-        backend=backend or _told(data, "backend"),
+        keras_version=version or _told(data, "keras_version", str(path)),
+        backend=backend or _told(data, "backend", str(path)),
     )
 
 
@@ -165,8 +171,8 @@ def _archive(path: Path, custom: Collection[str]) -> Contents:
         file=str(path),
         kind="archive",
         architecture=data,
-        keras_version=_told(facts, "keras_version") if isinstance(facts, dict) else "",
-        backend=_told(data, "backend"),
+        keras_version=_told(facts, "keras_version", str(path)) if isinstance(facts, dict) else "",
+        backend=_told(data, "backend", str(path)),
         assets=assets,
         kept=kept,
     )
@@ -195,6 +201,17 @@ def _architecture(text: str | bytes, file: str, stored: int | None, custom: Coll
     return without_training(data)
 
 
-def _told(data: dict[str, Any], key: str) -> str:
+def _told(data: dict[str, Any], key: str, file: str) -> str:
+    """What `data` says of the Keras that wrote it; "" if nothing."""
     value = data.get(key)
-    return shown(value) if isinstance(value, str) else ""
+    if value is None or value == "":
+        return ""
+    form = VERSION if key == "keras_version" else BACKEND
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise ModelFileError(
+            f"{file} does not tell which Keras wrote it",
+            expected=f"{key} as Keras writes it, such as {'2.15.0' if form is VERSION else 'tensorflow'}",
+            found=shown(value),
+            remedy="save the model again",
+        )
+    return value

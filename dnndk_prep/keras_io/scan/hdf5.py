@@ -7,6 +7,7 @@ compressed weights. Runs in a process of its own (see `sandbox`): the HDF5 libra
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ MAX_FACTOR, FREE_BYTES = 32, 64 * 2**20
 # deflate, shuffle, fletcher32, szip, nbit, scaleoffset, lzf; HDF5 loads others from the disk, as native code.
 FILTERS = (1, 2, 3, 4, 5, 6, 32000)
 SLAB = 32 * 2**20
+# Attributes that loaders take for text. Keras writes an empty list of names as numbers.
+TEXTS = re.compile(rb"(layer|weight)_names\d*|keras_version|backend")
 FACTS = ("model_config", "keras_version", "backend")
 
 
@@ -159,6 +162,8 @@ class _Walk:
             size = math.prod(attribute.shape) * kind.get_size()
             if size > MAX_TEXT:
                 raise RefusedError(here, f"{size} bytes")
+            if TEXTS.fullmatch(attribute.name) and size:
+                _check_text(item.attrs[attribute.name], here)
 
 
 def _count_reads(group: h5py.Group, walk: _Walk) -> None:
@@ -205,6 +210,17 @@ def _layout(file: h5py.File) -> str:
     if "_layer_checkpoint_dependencies" in file:
         return "keras2"
     return "keras3" if "layers" in file or "vars" in file else "none"
+
+
+def _check_text(value: Any, here: str) -> None:
+    for item in np.ravel(value).tolist():
+        try:
+            # h5py gives bytes that are no UTF-8 as halves of characters, which cannot be written.
+            whole = bool(item.decode() if isinstance(item, bytes) else item.encode()) or not item
+        except (AttributeError, UnicodeError):
+            whole = False
+        if not whole:
+            raise ValueError(f"{here} is no text")
 
 
 def _text(file: h5py.File, name: str) -> str | None:

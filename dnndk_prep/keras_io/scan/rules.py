@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -12,6 +13,13 @@ from typing import Any
 import yaml
 
 CLASS_KINDS = ("layers", "initializers", "regularizers", "constraints", "dtype_policies", "quantizers", "operations")
+# What a setting holds, by the end of its key.
+KINDS_AT = (
+    ("_initializer", ("initializers",)),
+    ("_regularizer", ("regularizers",)),
+    ("_constraint", ("constraints",)),
+    ("dtype", ("dtype_policies",)),
+)
 # Nobody keeps layers of his own in these; a class path into them is an attack.
 KNOWN_PACKAGES = frozenset(sys.stdlib_module_names) - {"__main__"} | {
     *("builtins", "keras", "tf_keras", "tensorflow", "numpy", "h5py", "torch", "jax", "flax", "scipy", "cloudpickle"),
@@ -41,7 +49,7 @@ class Allowed:
 class Rules:
     """allowed.yaml, ready to ask."""
 
-    classes: tuple[Allowed, ...]
+    classes: Mapping[str, Allowed]
     functions: Allowed
     values: frozenset[str]
     code: frozenset[str]
@@ -49,15 +57,31 @@ class Rules:
     tensorflow_operators: frozenset[str]
 
     def is_class(self, module: str | None, name: str) -> bool:
-        return any(allowed.holds(module, name) for allowed in self.classes)
+        return self.is_of(CLASS_KINDS, module, name)
+
+    def is_of(self, kinds: Iterable[str], module: str | None, name: str) -> bool:
+        return any(self.classes[kind].holds(module, name) for kind in kinds)
+
+    def is_operation(self, module: str | None, name: str) -> bool:
+        """Whether this can be nothing but an operation: without a module an Add is a layer as well."""
+        others = (kind for kind in CLASS_KINDS if kind != "operations")
+        return self.is_of(("operations",), module, name) and not self.is_of(others, module, name)
+
+    def kinds_at(self, key: str) -> tuple[str, ...]:
+        """The kinds of classes that Keras reads from the setting `key`; empty if it may be of any kind."""
+        return next((kinds for ending, kinds in KINDS_AT if key.endswith(ending)), ())
 
     def is_layer_module(self, module: str) -> bool:
-        return self.classes[0].is_module(module)
+        return self.classes["layers"].is_module(module)
 
     def is_tensorflow_function(self, path: str) -> bool:
         module, _, name = path.rpartition(".")
         allowed = self.tensorflow_functions
-        return path in allowed.names or (allowed.is_module(module) and name.isidentifier())
+        # keras.activations has a `deserialize`, too.
+        known = self.functions.names if module == "keras.activations" else None
+        return path in allowed.names or (
+            allowed.is_module(module) and name.isidentifier() and (known is None or name in known)
+        )
 
 
 @cache
@@ -65,7 +89,7 @@ def rules() -> Rules:
     text = resources.files(__package__).joinpath("allowed.yaml").read_text(encoding="utf-8")
     data = yaml.safe_load(text)
     return Rules(
-        classes=tuple(Allowed.of(data[kind]) for kind in CLASS_KINDS),
+        classes={kind: Allowed.of(data[kind]) for kind in (*CLASS_KINDS, "activation_layers")},
         functions=Allowed.of(data["functions"]),
         values=frozenset(data["values"]),
         code=frozenset(data["code"]),

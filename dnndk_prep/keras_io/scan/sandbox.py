@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError, UnsafeFileError
-from dnndk_prep.keras_io.scan.architecture import shown
 from dnndk_prep.keras_io.scan.hdf5 import RefusedError, examine
+from dnndk_prep.keras_io.scan.words import shown
 
 # Address space: enough for h5py and any list of names, too little for a bomb.
 MAX_MEMORY = 2**30

@@ -5,8 +5,8 @@ Keras makes room for all of it while it builds a layer, before it looks at a sin
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 Config = dict[str, Any]
@@ -17,6 +17,14 @@ MAX_WEIGHTS = 2**29
 FREE_WEIGHTS = 2**22
 # Numbers in one tensor of a declared shape: 512 MiB of float32.
 MAX_TENSOR = 2**27
+# Numbers in an input, of which several examples are kept at once: 4 700 x 4 700 pixels in three channels.
+MAX_INPUT = 2**26
+INPUT_SHAPES = ("batch_shape", "batch_input_shape")
+# Beyond this all is too large; a number of 4 000 digits takes its time.
+MAX_NUMBER = 2**63
+# A LocallyConnected layer gets nodes for each position (implementation 1 and 3), or a matrix of all its inputs and
+# outputs (2), and its weights are made before the stored ones are seen.
+MAX_POSITIONS = {1: 2**16, 2: 2**14, 3: 2**16}
 # A loop that is unrolled gets a dozen nodes a step.
 MAX_UNROLLED = 4096
 
@@ -32,7 +40,7 @@ LIMITS: Mapping[str, int] = {
 }
 
 
-def too_large(kind: str, config: Config, stored: int | None) -> Iterator[str]:
+def too_large(kind: str, config: Config, stored: int | None, seen: set[int]) -> Iterator[str]:
     """What is too large in a layer of class `kind`: at least more weights than the `stored` ones, if their number is
     known, or than any graph holds."""
     weights = least_weights(kind, config)
@@ -41,28 +49,62 @@ def too_large(kind: str, config: Config, stored: int | None) -> Iterator[str]:
     elif stored is not None and weights > max(stored, FREE_WEIGHTS):
         yield f"at least {weights} weights, where the file holds {stored} numbers"
     for key, value in config.items():
-        yield from too_large_value(key, value)
+        yield from too_large_value(key, value, seen)
 
 
-def too_large_value(key: str, value: Any) -> Iterator[str]:
-    """What is too large in `value` as the setting `key` of a layer, or as a part of its build_config."""
+def too_large_value(key: str, value: Any, seen: set[int]) -> Iterator[str]:
+    """What is too large in `value` as the setting `key` of a layer, or as a part of its build_config.
+
+    seen: the ids of the lists and dicts that were looked at as shapes, and are not again.
+    """
     if "shape" in key:
-        yield from _large_shapes(key, value)
+        yield from _large_shapes(key, value, seen)
     elif key in LIMITS and any(not number <= LIMITS[key] for number in _numbers(value)):
-        yield f"{key} {str(value)[:80]}"
+        yield f"{key} {reprlib.repr(value)}"
 
 
 def unrolled_too_far(layers: list[Config]) -> str | None:
     """What makes too long a loop, if any of the layers' configs unrolls its own."""
     if not any(config.get("unroll") for config in layers):
         return None
+    longest, what = 1, ""
     for config in layers:
-        for key in ("batch_shape", "batch_input_shape", "input_length", "n"):
+        for key in (*INPUT_SHAPES, "input_length", "n", "target_shape", "padding", "output_size"):
+            if (steps := _steps(key, config.get(key))) > longest:
+                longest, what = steps, f"{key} {reprlib.repr(config[key])}"
+    # Of UpSampling1D, which makes as many steps of each; those of other ranks are lists.
+    factors = [config[key] for config in layers for key in ("size", "length") if isinstance(config.get(key), int)]
+    if _product([longest, *map(_whole, factors)]) <= MAX_UNROLLED:
+        return None
+    return f"unroll with {what}" + (f" and {len(factors)} upsampling(s)" if factors else "")
+
+
+def _steps(key: str, value: Any) -> int:
+    """How many steps `value` may make: the axis after the batch, or in a target shape, without a batch, the first."""
+    if isinstance(value, list) and key in INPUT_SHAPES:
+        value = value[1:2]
+    if isinstance(value, list) and key == "target_shape":
+        value = value[:1] if len(value) > 1 else []
+    return max(_numbers(value), default=1)
+
+
+def too_many_positions(kinds: Iterable[tuple[str, Config]]) -> str | None:
+    """What gives a LocallyConnected layer too many positions: the model's largest input, for no other size is told."""
+    pairs = list(kinds)
+    limits = [_limit(config) for kind, config in pairs if kind.startswith("LocallyConnected")]
+    for _, config in pairs if limits else []:
+        for key in INPUT_SHAPES:
             value = config.get(key)
-            steps = value[1:2] if isinstance(value, list) else value
-            if any(number > MAX_UNROLLED for number in _numbers(steps)):
-                return f"unroll with {key} {str(value)[:80]}"
+            # Without the smallest axis, which holds the channels.
+            axes = sorted(_numbers(value[1:])) if isinstance(value, list) else []
+            if _product(axes[1:] if len(axes) > 1 else axes) > min(limits):
+                return f"LocallyConnected with {key} {reprlib.repr(value)}"
     return None
+
+
+def _limit(config: Config) -> int:
+    kind = config.get("implementation", 1)
+    return MAX_POSITIONS.get(kind, MAX_POSITIONS[2]) if isinstance(kind, int) else MAX_POSITIONS[2]
 
 
 def least_weights(kind: str, config: Config) -> int:
@@ -76,7 +118,7 @@ def least_weights(kind: str, config: Config) -> int:
     rules: dict[str, Callable[[], int]] = {
         "Embedding": lambda: number("input_dim") * number("output_dim"),
         "ReversibleEmbedding": lambda: number("input_dim") * number("output_dim"),
-        "EinsumDense": lambda: math.prod(_whole(item) for item in _flat(config.get("output_shape"))),
+        "EinsumDense": lambda: _product(_whole(item) for item in _flat(config.get("output_shape"))),
         "Dense": lambda: units,
         "MaxoutDense": lambda: units * number("nb_feature"),
         "SimpleRNN": lambda: units * units,
@@ -88,7 +130,7 @@ def least_weights(kind: str, config: Config) -> int:
     if plain in rules:
         return rules[plain]()
     if "Conv" in kind:
-        kernel = math.prod(_kernel(kind, config)) if not kind.startswith("Separable") else 1
+        kernel = _product(_kernel(kind, config)) if not kind.startswith("Separable") else 1
         filters = number("filters", "nb_filter") if "Depthwise" not in kind else number("depth_multiplier")
         return filters * max(kernel, 1) * (4 * filters if "LSTM" in kind else 1)
     return 1
@@ -102,17 +144,28 @@ def _kernel(kind: str, config: Config) -> list[int]:
     return [_whole(item) for item in value] if isinstance(value, list) else [_whole(value)] * rank
 
 
-def _large_shapes(key: str, value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _large_shapes(key, inner)
-    elif isinstance(value, list):
-        if math.prod(max(_whole(item), 1) for item in value if not isinstance(item, list | dict)) > MAX_TENSOR:
-            yield f"{key} {str(value)[:80]}"
-        for inner in value:
-            yield from _large_shapes(key, inner)
-    elif _whole(value) > MAX_TENSOR:
-        yield f"{key} {str(value)[:80]}"
+def _large_shapes(key: str, value: Any, seen: set[int]) -> Iterator[str]:
+    limit = MAX_INPUT if key in INPUT_SHAPES else MAX_TENSOR
+    if isinstance(value, dict | list):
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        inner = value.values() if isinstance(value, dict) else value
+        sizes = [] if isinstance(value, dict) else [_whole(one) for one in value if not isinstance(one, list | dict)]
+        if _product(sizes) > limit:
+            yield f"{key} {reprlib.repr(value)}"
+        for item in inner:
+            if isinstance(item, list | dict):
+                yield from _large_shapes(key, item, seen)
+    elif _whole(value) > limit:
+        yield f"{key} {reprlib.repr(value)}"
+
+
+def _product(numbers: Iterable[int]) -> int:
+    product = 1
+    for number in numbers:
+        product = min(product * number, MAX_NUMBER)
+    return product
 
 
 def _flat(value: Any) -> Iterator[Any]:
@@ -132,8 +185,8 @@ def _whole(value: Any) -> int:
     if isinstance(value, str) and len(value) > 20:
         return 1
     try:
-        return max(int(value), 1)
+        return min(max(int(value), 1), MAX_NUMBER)
     except OverflowError:
-        return 2**63
+        return MAX_NUMBER
     except (ValueError, TypeError):
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
@@ -57,9 +58,18 @@ class _TwiceError(ValueError):
 def _dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _TwiceError(ascii(next(key for key in keys if keys.count(key) > 1)[:80]))
+        raise _TwiceError(ascii(first_twice(key for key, _ in pairs)[:80]))
     return data
+
+
+def first_twice(names: Iterable[str]) -> str:
+    """The first name that was there before; "" if none was."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
 
 
 def _check(data: Any, file: str) -> None:

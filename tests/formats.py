@@ -37,7 +37,7 @@ NEW_CASES = (*FIRST_CASES, "without_input", "operations")
 
 # What tests/readers/test_old_keras_files.py reads; tests/readers/old_keras_models.py writes it.
 WRITERS = (
-    Writer("keras-2.3", "keras", "2.3.1", FIRST_CASES, FIRST_FORMS),
+    Writer("keras-2.3", "keras", "2.3.1", (*FIRST_CASES, "enlarged"), FIRST_FORMS),
     Writer("keras-2.3", "tf.keras", "2.2.4-tf", FIRST_CASES, FIRST_FORMS),
     Writer("keras-2.8", "tf.keras", "2.8.0", (*NEW_CASES, "mobilenet_v3"), FIRST_FORMS),
     Writer("keras-2.12", "tf.keras", "2.12.0", NEW_CASES, (*NEW_FORMS, HDF5_ARCHIVE)),

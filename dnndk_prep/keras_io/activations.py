@@ -23,8 +23,17 @@ def _swish(x: tf.Tensor) -> tf.Tensor:
     return x * tf.sigmoid(x)
 
 
+# What Keras 2 writes where a layer was given tf.nn.softmax or tf.nn.log_softmax itself.
+TENSORFLOW_ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "softmax_v2": tf.nn.softmax,
+    "log_softmax_v2": tf.nn.log_softmax,
+}
 # Keras 2 wraps swish for its gradient; what is left of that in a graph is an IdentityN that no DPU tool knows.
-PLAIN_ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {"swish": _swish, "silu": _swish}
+PLAIN_ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "swish": _swish,
+    "silu": _swish,
+    **TENSORFLOW_ACTIVATIONS,
+}
 
 # The names that keras2.ACTIVATIONS gives them.
 KERAS3_ACTIVATIONS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError
@@ -49,6 +50,22 @@ def layers_of(layer: Config) -> Iterator[Config]:
     for item in inner:
         if isinstance(item, dict):
             yield from layers_of(item)
+
+
+def with_old_resizes(architecture: Config, version: str) -> Config:
+    """The architecture with half_pixel_centers: False where the Keras of `version` resized without them.
+
+    So did Keras before 2.4 ("2.3.1", but not "2.2.4-tf"), in UpSampling2D with "bilinear": its TensorFlow backend
+    called resize_bilinear of TensorFlow 1. With "nearest" both ways give the same for whole factors.
+    """
+    release = [int(part) if part.isdigit() else 0 for part in version.split(".")[:2]]
+    if version.endswith("-tf") or len(release) < 2 or release >= [2, 4]:
+        return architecture
+    result = deepcopy(architecture)
+    for layer in layers_of(result):
+        if layer["class_name"] == "UpSampling2D" and layer["config"].get("interpolation") == "bilinear":
+            layer["config"]["half_pixel_centers"] = False
+    return result
 
 
 def check_classes(architecture: Config, known: Container[str], file: str) -> None:

@@ -37,7 +37,7 @@ def to_channels_last(graph: LayerGraph) -> LayerGraph:
 
     A graph without channels_first comes back as it is. Raises ModelFileError for a layer that has no exact form.
     """
-    if not any(is_channels_first(leaf.config) for leaf in graph.leaves()):
+    if not any(_says_channels_first(leaf) for leaf in graph.leaves()):
         return graph
     keep: frozenset[int] = frozenset()
     while True:
@@ -299,12 +299,17 @@ class _Turner:
 
     def _other(self, call: Call) -> Order:
         """A layer that is not known to work on another order gets the old one."""
-        inner = call.leaf.config.get("layer")
-        settings = [call.leaf.config, inner["config"] if isinstance(inner, dict) else {}]
-        if any(isinstance(config, dict) and is_channels_first(config) for config in settings):
+        if _says_channels_first(call.leaf):
             raise self._refused(call.leaf, "data_format: 'channels_first'")
         self._emit(call, [self._as(ref, SAME) for ref in call.inputs])
         return SAME
+
+
+def _says_channels_first(leaf: Leaf) -> bool:
+    """Whether the layer, or the one that it wraps (TimeDistributed), takes channels first."""
+    inner = leaf.config.get("layer")
+    settings = [leaf.config, inner["config"] if isinstance(inner, dict) else {}]
+    return any(isinstance(config, dict) and is_channels_first(config) for config in settings)
 
 
 HANDLERS: Mapping[str, Callable[[_Turner, Call], Order]] = {

@@ -66,7 +66,10 @@ DROPPED: Mapping[str, Mapping[str, Any]] = {
 ADDED: Mapping[str, Config] = {"MultiHeadAttention": {"query_shape": None, "key_shape": None, "value_shape": None}}
 
 # What Keras 2 takes by name after the first tensor, where Keras 3 may have been given it by place.
-POSITIONAL: Mapping[str, tuple[str, ...]] = {"MultiHeadAttention": ("query", "value", "key")}
+POSITIONAL: Mapping[str, tuple[str, ...]] = {
+    "MultiHeadAttention": ("query", "value", "key"),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), ("sequence", "initial_state")),
+}
 
 # What a model's own config holds, beside its layers; a Sequential tells the type of its first input, too.
 MODEL_KEYS = frozenset(["name", "trainable", "layers", "input_layers", "output_layers", "build_input_shape", "dtype"])
@@ -205,11 +208,18 @@ def _call(layer: Config, node: Any, members: Mapping[str, Config]) -> list[Any]:
             remedy="pass the others by name, or in one list",
         )
     tensors = arguments[0] if isinstance(arguments[0], list) else [arguments[0]]
-    others = {key: _tensor(value, members) if is_tensor(value) else value for key, value in others.items()}
+    others = {key: _with_tensors(value, members) for key, value in others.items()}
     for tensor in tensors:
         if not is_tensor(tensor):
             raise _no_form(name, "input", tensor)
     return [[*_tensor(tensor, members), others] for tensor in tensors]
+
+
+def _with_tensors(value: Any, members: Mapping[str, Config]) -> Any:
+    """An argument in Keras 2's form, the tensors in its lists, too: [h, c] as initial_state."""
+    if is_tensor(value):
+        return _tensor(value, members)
+    return [_with_tensors(item, members) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _tensor(value: Config, members: Mapping[str, Config]) -> list[Any]:
@@ -237,11 +247,18 @@ def _output(end: list[Any], members: Mapping[str, Config]) -> list[Any]:
 
 
 def _ends(ends: Any, convert: Callable[[list[Any]], list[Any]]) -> Any:
+    """A model's inputs or outputs, as deep in lists and dicts as the model gives them; one alone in a list."""
     if isinstance(ends, dict):
-        return {key: _ends(value, convert) for key, value in ends.items()}
-    if len(ends) == 3 and isinstance(ends[0], str):
-        return [convert(list(ends))]
-    return [convert(list(end)) for end in ends]
+        return {key: _end(value, convert) for key, value in ends.items()}
+    return [_end(ends, convert)] if _is_end(ends) else [_end(end, convert) for end in ends]
+
+
+def _end(end: Any, convert: Callable[[list[Any]], list[Any]]) -> Any:
+    return convert(list(end)) if _is_end(end) else _ends(end, convert)
+
+
+def _is_end(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and isinstance(value[0], str)
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io.architecture import expect_complete, layers_of, without_masks
+from dnndk_prep.keras_io.architecture import expect_complete, layers_of, with_old_resizes, without_masks
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.scan import HDF5_SIGNATURE, SAVE_AGAIN, Contents, scan, scan_architecture, scan_weights
 from dnndk_prep.keras_io.scan import ZIP_SIGNATURE as ZIP_SIGNATURE
@@ -146,7 +146,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
+    # The last three: text that is not UTF-8, and types and sizes that numpy does not have.
+    except (OSError, RuntimeError, KeyError, UnicodeDecodeError, ValueError, TypeError) as error:
         raise ModelFileError(
             f"{path} cannot be read as HDF5",
             expected="a whole HDF5 file",
@@ -176,9 +177,7 @@ def _from_archive(contents: Contents, custom: CustomObjects) -> KerasSource:
     config, told = _config_and_version(contents)
     version = contents.keras_version or told
     check_supported(config, file, custom.names)
-    made = weights_to_hdf5(config, weights, version, contents.numbers, custom)
-    written = scan(Path(made.name) / "model.h5", custom=custom.file_names)
-    config, _ = _config_and_version(written)
+    made = weights_to_hdf5(config, weights, version, contents.numbers, custom, file)
     return _modern(
         KerasSource(file, _normal(config, file, version), version, Path(made.name) / "model.h5", custom, made)
     )
@@ -200,7 +199,7 @@ def _has(config: dict[str, Any], key: str) -> bool:
 def _normal(config: dict[str, Any], file: str, version: str) -> dict[str, Any]:
     """The architecture without mask operations, the batch axis free unless a stateful layer needs a fixed one."""
     with expect_complete(file):
-        result = deepcopy(without_masks(config) if major(version) >= 3 else config)
+        result = deepcopy(without_masks(config) if major(version) >= 3 else with_old_resizes(config, version))
         settings = [layer["config"] for layer in layers_of(result) if isinstance(layer.get("config"), dict)]
         if not any(setting.get("stateful") for setting in settings):
             for setting in settings:

@@ -69,6 +69,38 @@ class GroupNormalization(tf_keras.layers.GroupNormalization):
         return result + self.beta if self.center else result
 
 
+class UpSampling2D(tf_keras.layers.UpSampling2D):
+    """With half_pixel_centers False as Keras before 2.4 computed "bilinear": out[i] is the input at i / size."""
+
+    def __init__(self, *args: Any, half_pixel_centers: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.half_pixel_centers = half_pixel_centers
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        if self.half_pixel_centers or self.interpolation != "bilinear":
+            return super().call(inputs)
+        is_first = self.data_format == "channels_first"
+        image = tf.transpose(inputs, [0, 2, 3, 1]) if is_first else inputs
+        known = image.shape.as_list()[1:3]
+        wanted = [None if size is None else size * by for size, by in zip(known, self.size, strict=True)]
+        sizes = tf.shape(image)[1:3] * tf.constant(self.size) if None in wanted else wanted
+        result = tf.compat.v1.image.resize_bilinear(image, sizes, name="resize")
+        result.set_shape([None, *wanted, None])
+        return tf.transpose(result, [0, 3, 1, 2]) if is_first else result
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "half_pixel_centers": self.half_pixel_centers}
+
+
+class SpectralNormalization(tf_keras.layers.SpectralNormalization):
+    """With an InputSpec of Keras 2: tf_keras 2.21 takes that of tf.keras, which is Keras 3, and its base refuses it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "input_spec" and value is not None and not isinstance(value, tf_keras.layers.InputSpec):
+            value = tf_keras.layers.InputSpec(shape=value.shape)
+        super().__setattr__(name, value)
+
+
 class RMSNormalization(tf_keras.layers.Layer):
     """Keras 3's: x / sqrt(mean(x * x) + epsilon) * scale over the axes."""
 
@@ -93,11 +125,17 @@ class RMSNormalization(tf_keras.layers.Layer):
 
 # What Keras 3 has and Keras 2 has not; keras_io.supported lets them through.
 KERAS3_LAYERS: Mapping[str, Any] = {"RMSNormalization": RMSNormalization}
+# Those that Keras 2 needs to read its own files, too: it does not know its SpectralNormalization by name.
+KERAS2_LAYERS: Mapping[str, Any] = {
+    "UpSampling2D": UpSampling2D,
+    "SpectralNormalization": SpectralNormalization,
+}
 PLAIN_LAYERS: Mapping[str, Any] = {
     "Dense": Dense,
     "Reshape": Reshape,
     "LayerNormalization": LayerNormalization,
     "GroupNormalization": GroupNormalization,
+    **KERAS2_LAYERS,
     **KERAS3_LAYERS,
 }
 

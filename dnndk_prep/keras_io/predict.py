@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ import tensorflow as tf
 
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
+from dnndk_prep.keras_io.activations import TENSORFLOW_ACTIVATIONS
 from dnndk_prep.keras_io.architecture import is_operation, layers_of
 from dnndk_prep.keras_io.load import KerasSource
+from dnndk_prep.keras_io.plain_layers import KERAS2_LAYERS
 from dnndk_prep.keras_io.precision import in_single_precision
 from dnndk_prep.keras_io.through_keras import first_line, import_keras
 from dnndk_prep.keras_io.valid_names import with_valid_names
@@ -22,6 +25,8 @@ from dnndk_prep.keras_io.valid_names import with_valid_names
 # For axes that a model leaves free; divisible by the strides of common networks.
 FREE_SIZE = 32
 PROBE_IMAGES = 8
+# Numbers of one input from which a batch of one has to do.
+LARGE = 2**22
 BATCH = 32
 
 
@@ -31,7 +36,11 @@ class Predictor:
     def __init__(self, source: KerasSource) -> None:
         self._keras = import_keras(source.keras_version)
         self._file = source.file
-        custom = source.custom.scope(self._keras, source.config)
+        own = {} if source.is_keras3 else {**KERAS2_LAYERS, **TENSORFLOW_ACTIVATIONS}
+        custom = {**own, **source.custom.scope(self._keras, source.config)}
+        # Keras 3 takes a dict of inputs by its keys alone; Keras counts its tensors in the order of the sorted keys.
+        ends = source.config["config"].get("input_layers") if source.is_keras3 else None
+        self._keys = sorted(ends) if isinstance(ends, dict) else None
         # TensorFlow runs no layers with spaces in their names, which another backend of Keras 3 does.
         # In half precision Keras itself is further from the weights than any graph may be from it.
         config, _ = in_single_precision(source.config)
@@ -63,9 +72,18 @@ class Predictor:
 
     def predict(self, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for `feeds`, both in the model's order."""
-        inputs = feeds[0] if len(feeds) == 1 else list(feeds)
+        inputs: Any = feeds[0] if len(feeds) == 1 else list(feeds)
+        if self._keys is not None:
+            inputs = dict(zip(self._keys, feeds, strict=True))
         try:
             result = self._model.predict(inputs, batch_size=min(BATCH, len(feeds[0])), verbose=0)
+        except tf.errors.ResourceExhaustedError as error:
+            raise ModelFileError(
+                f"the model in {self._file} needs more memory than there is",
+                expected=f"a model that Keras can run on {min(BATCH, len(feeds[0]))} images at once",
+                found=first_line(error),
+                remedy="run on a machine with more memory, or build the model for a smaller input",
+            ) from error
         except tf.errors.OpError as error:
             raise ModelFileError(
                 f"Keras cannot run the model in {self._file} on this machine",
@@ -73,9 +91,7 @@ class Predictor:
                 found=first_line(error),
                 remedy="build the model with data_format='channels_last', and save it again",
             ) from error
-        if isinstance(result, dict):
-            result = [result[key] for key in sorted(result)]
-        return list(result) if isinstance(result, list | tuple) else [result]
+        return list(tf.nest.flatten(result))
 
 
 def probe_batch(source: KerasSource, inputs: Sequence[TensorSpec], seed: int) -> dict[str, np.ndarray]:
@@ -86,22 +102,24 @@ def probe_batch(source: KerasSource, inputs: Sequence[TensorSpec], seed: int) ->
     random = np.random.default_rng(seed)
     sizes = [layer["config"]["input_dim"] for layer in layers_of(source.config) if _is_embedding(layer)]
     limit = min([10, *sizes])
+    is_large = any(math.prod(size or FREE_SIZE for size in spec.shape[1:]) > LARGE for spec in inputs)
+    images = 1 if is_large else PROBE_IMAGES
     batch = {}
     for spec in inputs:
-        shape = (spec.shape[0] or PROBE_IMAGES, *(size or FREE_SIZE for size in spec.shape[1:]))
+        shape = (spec.shape[0] or images, *(size or FREE_SIZE for size in spec.shape[1:]))
         whole = np.dtype(spec.dtype).kind in "iub" or bool(sizes)
-        values = random.integers(0, limit, shape) if whole else random.random(shape)
+        values = random.integers(0, limit, shape) if whole else random.random(shape, np.float32)
         batch[spec.name] = values.astype(spec.dtype)
     return batch
 
 
 def _with_origins(config: dict[str, Any]) -> dict[str, Any]:
-    """The architecture with the modules by which Keras 3 finds the model's class and its operations.
+    """The architecture with the modules by which Keras 3 finds classes and operations.
 
-    It writes them into JSON, but not into .h5 files, where an operation would be taken for the layer of its name.
+    It writes them into JSON, but not into .h5 files, where an operation would be taken for the layer of its name, and
+    the score_mode "dot" of an Attention for the function of that name.
     """
-    module = "keras.src.models.functional" if config["class_name"] == "Functional" else "keras"
-    return {"module": module, "registered_name": None, **_with_modules(config)}
+    return {**_named(_module_of_model(config)), **_with_modules(config)}
 
 
 def _with_modules(layer: dict[str, Any]) -> dict[str, Any]:
@@ -109,8 +127,23 @@ def _with_modules(layer: dict[str, Any]) -> dict[str, Any]:
     if "module" not in layer and is_operation(layer):
         return {**layer, "module": _module_of(layer["class_name"]), "registered_name": layer["class_name"]}
     if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
-        return layer
-    return {**layer, "config": {**config, "layers": [_with_modules(member) for member in config["layers"]]}}
+        return {**_named("keras.layers"), **layer} if _is_of_keras(layer["class_name"]) else layer
+    members = {**config, "layers": [_with_modules(member) for member in config["layers"]]}
+    return {**_named(_module_of_model(layer)), **layer, "config": members}
+
+
+def _named(module: str) -> dict[str, Any]:
+    return {"module": module, "registered_name": None}
+
+
+def _module_of_model(model: dict[str, Any]) -> str:
+    return "keras.src.models.functional" if model["class_name"] == "Functional" else "keras"
+
+
+def _is_of_keras(kind: str) -> bool:
+    import keras
+
+    return isinstance(vars(keras.layers).get(kind), type)
 
 
 def _module_of(operation: str) -> str | None:

@@ -23,7 +23,11 @@ WITHOUT_EFFECT: Mapping[str, Any] = {
     **dict.fromkeys(("input_dim", "input_length", "input_shape", "batch_input_shape", "build_input_shape"), ANY_VALUE),
     # How a loop is computed, not what.
     **dict.fromkeys(("implementation", "seed", "weights", "autocast", "dtype", "trainable"), ANY_VALUE),
+    # Of random layers, which do nothing in inference.
+    "rng_type": ANY_VALUE,
     **dict.fromkeys(("time_major", "ragged", "sparse", "renorm", "synchronized", "zero_output_for_mask"), (False,)),
+    # Attention of Keras 2.8; later it is said at the call.
+    "causal": (False,),
     **{key: (1, (1, 1), [1, 1]) for key in ("groups", "dilation_rate")},
     "virtual_batch_size": (),
     "return_state": (False,),

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete, without_masks
+from dnndk_prep.errors import ModelFileError
+from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete, layers_of, without_masks
+
+# Layers that look words or ids up in tables, or hash them.
+OF_WORDS = (
+    *("StringLookup", "IntegerLookup", "TextVectorization", "Hashing", "HashedCrossing", "FeatureSpace"),
+    *("CategoryCrossing", "IndexLookup"),
+)
 
 
 def check_supported(config: dict[str, Any], file: str, custom: Collection[str] = ()) -> None:
@@ -21,4 +28,16 @@ def check_supported(config: dict[str, Any], file: str, custom: Collection[str] =
 
     classes = {name for name in dir(tf_keras.layers) if isinstance(getattr(tf_keras.layers, name), type)}
     with expect_complete(file):
+        _check_no_words(config, file)
         check_classes(without_masks(config), classes | {*KERAS3_LAYERS, *MODELS, *custom}, file)
+
+
+def _check_no_words(config: dict[str, Any], file: str) -> None:
+    layers = [layer for layer in layers_of(config) if str(layer.get("class_name")).rpartition(">")[2] in OF_WORDS]
+    if layers:
+        raise ModelFileError(
+            f"{file} holds {len(layers)} layer(s) that look words or ids up in tables",
+            expected="a model of numbers: no graph for the DPU holds tables",
+            found="; ".join(f"{layer['config'].get('name')}: {layer['class_name']}" for layer in layers),
+            remedy="save the part of the model that comes after these layers",
+        )

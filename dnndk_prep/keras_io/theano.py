@@ -113,6 +113,10 @@ def as_tensorflow(graph: LayerGraph) -> None:
     Raises ModelFileError that names the layer whose padding TensorFlow cannot have.
     """
     for leaf in graph.leaves():
+        if leaf.kind == "UpSampling2D" and leaf.config.get("interpolation") == "bilinear":
+            raise _refused(
+                leaf, "interpolation: 'bilinear'", "'nearest': Theano interpolates otherwise than TensorFlow"
+            )
         leaf.weights = turned(leaf.kind, leaf.config, leaf.weights)
     for leaf in graph.leaves():
         calls = [call for call in graph.calls if call.leaf is leaf]

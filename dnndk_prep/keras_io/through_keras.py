@@ -25,20 +25,35 @@ from dnndk_prep.keras_io.finite import finite
 
 # Beside the stored weights Keras makes some that it does not store: counters and states of random numbers.
 UNSTORED_WEIGHTS = 2**20
+# How an error of a graph begins, and what stands in the line that tells the node.
+GRAPH_ERROR = "Graph execution error:"
+NODE = "{{node"
 # What Keras 2.12 called the group of a model's layers, which is "layers" since 2.13.
 OLD_GROUP = "_layer_checkpoint_dependencies"
 
 
 def weights_to_hdf5(
-    config: dict[str, Any], weights: Path, version: str, numbers: int, custom: CustomObjects = NO_CUSTOM_OBJECTS
+    config: dict[str, Any],
+    weights: Path,
+    version: str,
+    numbers: int,
+    custom: CustomObjects = NO_CUSTOM_OBJECTS,
+    file: str | None = None,
 ) -> tempfile.TemporaryDirectory[str]:
-    """An architecture with weights in a newer layout, written by Keras `version`, as model.h5 in a new folder.
+    """The weights in a newer layout, written by Keras `version`, in the classic one: model.h5 in a new folder.
 
-    numbers: how many the weights file holds; an architecture that needs many more is not built. Both files were looked
-    at by `scan` before. Raises ModelFileError for what Keras cannot load.
+    file: what the user calls the file that they came in. numbers: how many the weights file holds; an architecture that
+    needs many more is not built. Both files were looked at by `scan` before. Raises ModelFileError for what Keras
+    cannot load.
     """
     load = partial(_load_weights, config=config, weights=weights, numbers=numbers, custom=custom)
-    return _through_keras(version, str(weights), load)
+
+    def write(model: Any, target: Path) -> None:
+        # Not model.save: it copies all objects of the model, and some layers cannot be copied.
+        with h5py.File(target, "w") as stored:
+            _classic_layout(version).save_weights_to_hdf5_group(stored, model)
+
+    return _through_keras(version, file or str(weights), load, write)
 
 
 def untrained_hdf5(config: dict[str, Any], file: str, version: str, numbers: int) -> tempfile.TemporaryDirectory[str]:
@@ -52,7 +67,7 @@ def untrained_hdf5(config: dict[str, Any], file: str, version: str, numbers: int
         with _at_most(keras, numbers + UNSTORED_WEIGHTS):
             return keras.models.model_from_json(json.dumps(finite(config)))
 
-    return _through_keras(version, file, build)
+    return _through_keras(version, file, build, lambda model, target: model.save(target, include_optimizer=False))
 
 
 def import_keras(version: str) -> ModuleType:
@@ -68,6 +83,16 @@ def import_keras(version: str) -> ModuleType:
     return tf_keras
 
 
+def _classic_layout(version: str) -> ModuleType:
+    if major(version) >= 3:
+        from keras.src.legacy.saving import legacy_h5_format
+
+        return legacy_h5_format
+    from tf_keras.src.saving.legacy import hdf5_format
+
+    return hdf5_format
+
+
 def major(version: str) -> int:
     """The first number of a version; 2 where there is none, as in files of the first Keras."""
     head = version.split(".")[0]
@@ -76,21 +101,27 @@ def major(version: str) -> int:
 
 def first_line(error: BaseException) -> str:
     """What a foreign error says, in one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if lines[0] != GRAPH_ERROR:
+        return lines[0][:300]
+    # What TensorFlow found stands before the node's name, after the places in the program that led there.
+    place = next((number for number, line in enumerate(lines) if NODE in line), 1)
+    text = lines[place].partition("[[")[0] if place < len(lines) else type(error).__name__
+    return (text.strip() or lines[place - 1])[:300]
 
 
 def _through_keras(
-    version: str, file: str, load: Callable[[ModuleType, Path], Any]
+    version: str, file: str, load: Callable[[ModuleType, Path], Any], write: Callable[[Any, Path], None]
 ) -> tempfile.TemporaryDirectory[str]:
-    """Let the Keras of that version load a model, and write it as a complete model.h5 into a new folder."""
+    """Let the Keras of that version load a model, and write it as model.h5 into a new folder."""
     keras = import_keras(version)
     made = tempfile.TemporaryDirectory(prefix="dnndk_prep_")
-    target = Path(made.name) / "model.h5"
     try:
         with _no_advice():
             model = load(keras, Path(made.name))
-            model.save(target, include_optimizer=False)
+            write(model, Path(made.name) / "model.h5")
     except DnndkPrepError:
         raise
     # Keras raises whatever it meets; all of it means that this file is not what it says.

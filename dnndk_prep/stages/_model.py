@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 from dnndk_prep.config import Config
@@ -32,9 +34,9 @@ def read_source(folder: Path, wanted: str | None, custom: CustomObjects = NO_CUS
     for name in [wanted] if wanted else SOURCES:
         files = [folder / file for file in there[name] if (folder / file).exists()]
         if name == "json_weights" and len(files) == 2:
-            return read_architecture_weights(files[0], files[1], custom), name
+            return _as_called(read_architecture_weights(files[0], files[1], custom), files[1]), name
         if name != "json_weights" and files:
-            return read_model(files[0], custom), name
+            return _as_called(read_model(files[0], custom), files[0]), name
     present = sorted(path.name for path in folder.iterdir())
     raise StageError(
         f"{folder.name} does not hold the model that keras_2_tf.source: {wanted} asks for",
@@ -42,3 +44,11 @@ def read_source(folder: Path, wanted: str | None, custom: CustomObjects = NO_CUS
         found=", ".join(present) or "nothing",
         remedy="leave keras_2_tf.source out, or run again with --from train_save",
     )
+
+
+def _as_called(source: KerasSource, copy: Path) -> KerasSource:
+    """The source under the name that its file has with the user, who has never seen the copy."""
+    told = copy.with_name(SOURCE_JSON)
+    files = json.loads(told.read_text(encoding="utf-8"))["files"] if told.exists() else []
+    names = [file["name"] for file in files if file.get("saved_as") == copy.name]
+    return replace(source, file=names[0]) if names else source

@@ -52,6 +52,12 @@ def z_padded(z):
     return L.ZeroPadding2D(((1, 1), (1, 1)), name="pad2")(z)
 
 
+def enlarged():
+    x = image = L.Input((5, 6, 3), name="image")
+    x = L.UpSampling2D((2, 3), interpolation="bilinear", name="smooth")(L.Conv2D(4, 1, name="point")(x))
+    return keras.models.Model(image, L.UpSampling2D((3, 2), interpolation="nearest", name="blocks")(x))
+
+
 def sequential():
     model = keras.models.Sequential(name="sequential_one")
     model.add(L.Conv2D(4, 3, input_shape=(8, 8, 3), activation="elu", name="conv"))
@@ -127,6 +133,10 @@ if TF2:
     CASES += [without_input, operations]
 if VERSION == (2, 8):
     CASES.append(mobilenet_v3)
+
+
+if sys.argv[1] == "keras" and VERSION < (2, 4):
+    CASES.append(enlarged)
 
 
 def main():

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
-from dnndk_prep.keras_io.architecture import check_classes, expect_complete, layers_of, without_masks
+from dnndk_prep.keras_io.architecture import (
+    check_classes,
+    expect_complete,
+    layers_of,
+    with_old_resizes,
+    without_masks,
+)
 from dnndk_prep.keras_io.keras2 import to_keras2
 from dnndk_prep.keras_io.scan import refuse_code
 
@@ -239,3 +245,30 @@ def test_the_given_architecture_is_not_changed() -> None:
     before = copy.deepcopy(model)
     to_keras2(without_masks(model))
     assert model == before
+
+
+def test_tensors_in_a_list_of_another_argument() -> None:
+    state = call(tensor("x"), initial_state=[tensor("first", 0, 1), tensor("first", 0, 2)])
+    model = functional(
+        entry(), layer("LSTM", "first", call(tensor("x"))), layer("LSTM", "second", state), outputs=["second", 0, 0]
+    )
+    second = to_keras2(model)["config"]["layers"][2]
+    assert second["inbound_nodes"] == [[["x", 0, 0, {"initial_state": [["first", 0, 1], ["first", 0, 2]]}]]]
+
+
+def test_outputs_in_lists_and_dicts() -> None:
+    layers = [entry(), layer("ReLU", "a", call(tensor("x"))), layer("ReLU", "b", call(tensor("x")))]
+    for ends in ([["a", 0, 0], [["b", 0, 0], ["x", 0, 0]]], {"one": ["a", 0, 0], "two": [["b", 0, 0]]}):
+        assert to_keras2(functional(*layers, outputs=ends))["config"]["output_layers"] == ends
+
+
+@pytest.mark.parametrize(
+    ("version", "is_old"), [("2.2.4", True), ("2.3.1", True), ("2.2.4-tf", False), ("2.4.0", False), ("2.15.0", False)]
+)
+def test_resizes_without_half_pixels(version: str, is_old: bool) -> None:
+    smooth, blocks = (layer("UpSampling2D", how, interpolation=how) for how in ("bilinear", "nearest"))
+    model = {"class_name": "Sequential", "config": {"layers": [smooth, blocks]}}
+    after = with_old_resizes(model, version)["config"]["layers"]
+    assert after[0]["config"].get("half_pixel_centers") is (False if is_old else None)
+    assert after[1] == blocks
+    assert "half_pixel_centers" not in smooth["config"]

@@ -234,3 +234,16 @@ def test_nested_and_shared_layers_come_out_flat() -> None:
     nodes = {layer["name"]: layer["inbound_nodes"] for layer in written["layers"]}
     assert nodes == {"a": [], "twice_d": [node(("a", 0)), node(("twice_d", 0))], "d": [node(("twice_d", 1))]}
     assert written["output_layers"] == [["d", 0, 0]]
+
+
+def test_a_wrapped_convolution_in_channels_first_is_refused_by_name() -> None:
+    steps = {"name": "steps", "layer": {"class_name": "Conv2D", "config": {"name": "conv", **CONV}}}
+    with pytest.raises(ModelFileError, match="'steps' \\(TimeDistributed\\)"):
+        to_channels_last(model(("TimeDistributed", steps), shape=(5, 2, 6, 6)))
+
+
+def test_theano_interpolates_otherwise() -> None:
+    smooth = {"name": "smooth", "size": [2, 2], "interpolation": "bilinear", **FIRST}
+    with pytest.raises(ModelFileError, match="'smooth'"):
+        as_tensorflow(model(("UpSampling2D", smooth)))
+    as_tensorflow(model(("UpSampling2D", {**smooth, "interpolation": "nearest"})))

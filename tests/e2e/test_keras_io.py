@@ -493,7 +493,7 @@ def test_an_h5_does_not_read_other_files(
     shutil.copy(whole(folder) / "complete.h5", tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5", "r+") as file:
         attack(file, secret)
-    with pytest.raises(UnsafeFileError, match="secret"):
+    with pytest.raises(UnsafeFileError, match=r"m.h5 is refused: /model_weights"):
         read_model(tmp_path / "m.h5")
 
 

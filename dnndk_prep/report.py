@@ -38,6 +38,7 @@ def render(facts: ReportFacts) -> str:
             "rewrites": [row for stage in facts.stages for row in _rewrite_rows(stage)],
             "findings": [(stage["stage"], text) for stage in facts.stages for text in stage["warnings"]],
             "bundles": [item for stage in facts.stages for item in stage["facts"].get("bundles", ())],
+            "saved_models": [item for stage in facts.stages if (item := stage["facts"].get("saved_model"))],
             "artifacts": [(stage["stage"], *row) for stage in facts.stages for row in _artifact_rows(stage)],
             "versions": sorted({item for stage in facts.stages for item in stage["versions"].items()}),
         },
@@ -90,6 +91,10 @@ def _difference_rows(stage: Mapping[str, Any]) -> Iterator[tuple[str, str, str, 
     for item in stage["facts"].get("bundles", ()):
         what = f"first calibration batch, for {item['toolchain']}"
         yield stage["stage"], what, _number(item["max_abs_diff"]), _number(item["tolerance"])
+    saved = stage["facts"].get("saved_model") or {}
+    if through := saved.get("proof"):
+        what = f"probe, through {saved['folder']}"
+        yield stage["stage"], what, _number(through["max_abs_diff"]), _number(through["tolerance"])
 
 
 def _node_rows(stage: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dnndk_prep.errors import UsageError
 from dnndk_prep.graph.artifact import GRAPH_JSON, TensorSpec
-from dnndk_prep.graph.ends import find_constants, find_inputs, find_outputs
+from dnndk_prep.graph.ends import find_constants, find_inputs, find_outputs, without_flags
+from dnndk_prep.graph.fix_neurons import without_fix_neurons
 from dnndk_prep.graph.infer import Inference
 from dnndk_prep.graph.names import tensor_specs
 from dnndk_prep.graph.safety import refuse_unsafe
@@ -23,6 +25,7 @@ class Classifier:
 
     def __init__(self, source: GraphSource, inputs: Sequence[str] = (), output: str | None = None) -> None:
         """Raises what Inference raises, and UsageError where several outputs could be meant."""
+        source = replace(source, graph_def=without_fix_neurons(source.graph_def, source.file))
         refuse_unsafe(source.graph_def, source.file)
         told_inputs, told_outputs = _told(source)
         names = list(inputs) or told_inputs or [found.name for found in find_inputs(source.graph_def)]
@@ -61,7 +64,8 @@ class Classifier:
 def _told(source: GraphSource) -> tuple[list[str], list[str]]:
     """The ends as the file's signature or the graph.json beside it tells them."""
     if source.outputs:
-        return list(source.inputs.values()), list(source.outputs.values())[:1]
+        told = without_flags(source.graph_def, source.inputs)
+        return list(told.values()), list(source.outputs.values())[:1]
     beside = Path(source.file).with_name(GRAPH_JSON)
     if not beside.is_file():
         return [], []

@@ -66,6 +66,15 @@ def find_constants(graph_def: GraphDef, but: Sequence[str] = ()) -> dict[str, tu
     return result
 
 
+def without_flags(graph_def: GraphDef, inputs: Mapping[str, str]) -> dict[str, str]:
+    """The inputs of a signature, key to tensor, without the flags that tell training from inference.
+
+    All of them, where nothing else is left.
+    """
+    flags = find_constants(graph_def)
+    return {key: name for key, name in inputs.items() if node_of(name) not in flags} or dict(inputs)
+
+
 def find_inputs(graph_def: GraphDef) -> list[Found]:
     """The nodes that must be fed: placeholders that a layer depends on, and those that no training reads.
 

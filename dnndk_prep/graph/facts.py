@@ -10,8 +10,9 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from dnndk_prep.errors import StageError
-from dnndk_prep.graph.ends import find_constants, find_inputs, find_outputs
+from dnndk_prep.errors import ModelFileError, StageError
+from dnndk_prep.graph.ends import find_constants, find_inputs, find_outputs, without_flags
+from dnndk_prep.graph.fix_neurons import without_fix_neurons
 from dnndk_prep.graph.kinds import GRAPH, META
 from dnndk_prep.graph.names import Found
 from dnndk_prep.graph.rewrites.mend_handles import mend_handles
@@ -75,8 +76,9 @@ def inspect_graph(path: Path, tag: str | None = None) -> GraphFacts:
     infer shapes, TensorFlow computes what it can.
     """
     source = read_source(path, tag)
-    unsafe = unsafe_nodes(source.graph_def)
-    outputs = _outputs(source.graph_def, tainted(source.graph_def, unsafe))
+    plain = _plain(source)
+    unsafe = unsafe_nodes(plain)
+    outputs = _outputs(plain, tainted(plain, unsafe))
     ops = [OpFacts(node.name, node.op, outputs.get(node.name, (UNKNOWN,))) for node in source.graph_def.node]
     ops += [
         OpFacts(node.name, node.op, (UNKNOWN,), function.signature.name)
@@ -101,7 +103,8 @@ def inspect_graph(path: Path, tag: str | None = None) -> GraphFacts:
 
 def _ends(source: GraphSource) -> tuple[list[Found], list[Found]]:
     if source.outputs:
-        inputs = [Found(name, f"the signature's input {key!r}") for key, name in source.inputs.items()]
+        told = without_flags(source.graph_def, source.inputs)
+        inputs = [Found(name, f"the signature's input {key!r}") for key, name in told.items()]
         return inputs, [Found(name, f"the signature's output {key!r}") for key, name in source.outputs.items()]
     inputs = find_inputs(source.graph_def)
     try:
@@ -109,6 +112,14 @@ def _ends(source: GraphSource) -> tuple[list[Found], list[Found]]:
     except StageError:
         # A graph without an input has nothing that could be called its output; it is listed all the same.
         return inputs, []
+
+
+def _plain(source: GraphSource) -> GraphDef:
+    """The graph in ops that TensorFlow has, for its shapes; the graph itself where a FixNeuron has no such form."""
+    try:
+        return without_fix_neurons(source.graph_def, source.file)
+    except ModelFileError:
+        return source.graph_def
 
 
 def _outputs(graph_def: GraphDef, without: set[str]) -> dict[str, tuple[str, ...]]:

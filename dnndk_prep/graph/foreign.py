@@ -12,10 +12,9 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from dnndk_prep.errors import ModelFileError, StageError, UsageError
+from dnndk_prep.errors import ModelFileError, StageError
 from dnndk_prep.graph.artifact import TensorSpec
-from dnndk_prep.graph.ends import find_constants, find_inputs, find_outputs
-from dnndk_prep.graph.foreign_names import new_names_of, node_key
+from dnndk_prep.graph.foreign_names import layers_of, new_names_of, node_key
 from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, rename
 from dnndk_prep.graph.rewrites.cut_switches import cut_switches
@@ -27,19 +26,14 @@ from dnndk_prep.graph.rewrites.set_constants import set_constants
 from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.safety import refuse_unsafe
 from dnndk_prep.graph.sources import GraphSource
-from dnndk_prep.graph.topology import by_name, node_of, require
+from dnndk_prep.graph.topology import by_name, node_of
+from dnndk_prep.graph.wanted import Shape, Wanted, chosen_constants, chosen_ends
 
 RANDOM = re.compile(r"^(Stateless)?(Random|TruncatedNormal|Multinomial)")
-Shape = tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the user said: inputs, with a shape where the graph has none, outputs, and values of placeholders."""
-
-    inputs: Mapping[str, Shape | None]
-    outputs: Sequence[str]
-    constants: Mapping[str, bool | int | float]
+# Names of outputs that say nothing.
+COUNTED = re.compile(r"output_\d+")
+# Names of shares for dropout.
+RANDOM_SHARE = re.compile(r"keep|drop", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,8 @@ class ForeignGraph:
     """The graph as it came and as inference graph, with the same inputs and outputs in the same order.
 
     reference: the part that the outputs need, unchanged; it is fed by reference_inputs and `constants`, and fetched by
-    reference_outputs. variables: the old names of the variables by the new ones.
+    reference_outputs. input_layers, output_layers: what a person calls the inputs and outputs: the signature's keys, or
+    the layers. keys: the old names of the variables by the new ones.
     """
 
     reference: GraphDef
@@ -57,6 +52,8 @@ class ForeignGraph:
     graph_def: GraphDef
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    input_layers: tuple[str, ...]
+    output_layers: tuple[str, ...]
     found_inputs: tuple[Found, ...]
     found_outputs: tuple[Found, ...]
     keys: Mapping[str, str]
@@ -69,8 +66,8 @@ def foreign_graph(source: GraphSource, wanted: Wanted) -> ForeignGraph:
     Raises UnsafeFileError before TensorFlow sees the graph, if it does more than compute; ModelFileError where
     TensorFlow refuses it; StageError for names that are not there, and for what has no form in inference.
     """
-    inputs, outputs = _ends(source, wanted)
-    constants, reasons = _constants(source.graph_def, wanted, inputs)
+    inputs, outputs = chosen_ends(source, wanted)
+    constants, reasons = chosen_constants(source.graph_def, wanted, inputs)
     whole = mend_handles(_fed_at(source, inputs, wanted.inputs), frozenset()).graph_def
     feeds, fetches = [node_key(found.name) for found in inputs], [node_key(found.name) for found in outputs]
     # In a graph of training, nothing that the outputs need reads the averages for inference.
@@ -84,7 +81,10 @@ def foreign_graph(source: GraphSource, wanted: Wanted) -> ForeignGraph:
     notes = [*cut.notes, *_set(used, reasons)]
     reference, fixed = (plain, {}) if cut.notes else (part, used)
     _refuse_chance(plain, source.file)
-    return _named(source, reference, plain, inputs, outputs, fixed, notes)
+    named = frozenset(map(node_key, (source.inputs.get(name, name) for name in wanted.inputs))) | frozenset(
+        node_key(name) for name in wanted.outputs if name not in source.outputs
+    )
+    return _named(source, reference, plain, inputs, outputs, fixed, notes, named)
 
 
 @contextmanager
@@ -105,58 +105,6 @@ def refused_by_tensorflow(file: str) -> Iterator[None]:
 def variable_names(graph_def: GraphDef) -> list[str]:
     """The nodes of the variables."""
     return [node.name for node in graph_def.node if node.op in VARIABLES]
-
-
-def _ends(source: GraphSource, wanted: Wanted) -> tuple[list[Found], list[Found]]:
-    """The inputs and outputs: those that the user named, those of the signature, or those that are found."""
-    nodes = by_name(source.graph_def)
-    if wanted.inputs:
-        names = [source.inputs.get(name, name) for name in wanted.inputs]
-        inputs = [Found(name, "named in model.inputs") for name in names]
-    elif source.inputs:
-        inputs = [Found(name, f"the signature's input {key!r}") for key, name in source.inputs.items()]
-    else:
-        inputs = find_inputs(source.graph_def)
-    require([node_of(found.name) for found in inputs], nodes, "node")
-    if wanted.outputs:
-        names = [source.outputs.get(name, name) for name in wanted.outputs]
-        outputs = [Found(name, "named in model.outputs") for name in names]
-    elif source.outputs:
-        outputs = [Found(name, f"the signature's output {key!r}") for key, name in source.outputs.items()]
-    else:
-        outputs = find_outputs(source.graph_def, [found.name for found in inputs])
-    require([node_of(found.name) for found in outputs], nodes, "node")
-    if not (wanted.inputs or source.inputs):
-        inputs = _needed(source.graph_def, inputs, outputs)
-    return inputs, outputs
-
-
-def _needed(graph_def: GraphDef, inputs: Sequence[Found], outputs: Sequence[Found]) -> list[Found]:
-    """The inputs that the outputs need, and what else the outputs cannot be computed without."""
-    part = by_name(prune(graph_def, [node_of(found.name) for found in outputs]))
-    chosen = [found for found in inputs if found.name in part]
-    known = {found.name for found in chosen} | set(find_constants(graph_def))
-    others = [node.name for node in part.values() if node.op == "Placeholder" and node.name not in known]
-    return [*chosen, *(Found(name, "a placeholder that the outputs need") for name in others)]
-
-
-def _constants(
-    graph_def: GraphDef, wanted: Wanted, inputs: Sequence[Found]
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The placeholders that stand still in inference: those that the user named, and training's flags."""
-    nodes = by_name(graph_def)
-    require(wanted.constants, nodes, "node")
-    found = find_constants(graph_def, [found.name for found in inputs])
-    values = {name: value for name, (value, _) in found.items()}
-    reasons = {name: reason for name, (_, reason) in found.items()}
-    for name, number in wanted.constants.items():
-        if nodes[name].op not in ("Placeholder", "PlaceholderWithDefault"):
-            raise UsageError(
-                f"model.constants: {name} is no placeholder", expected="a Placeholder", found=nodes[name].op
-            )
-        dtype = tf.as_dtype(nodes[name].attr["dtype"].type)
-        values[name], reasons[name] = np.array(number, dtype.as_numpy_dtype), "named in model.constants"
-    return values, reasons
 
 
 def _set(values: Mapping[str, np.ndarray], reasons: Mapping[str, str]) -> list[str]:
@@ -226,9 +174,6 @@ def _inference(
     return graph_def, _Cut((*acting, *normal.notes), tuple(ends))
 
 
-RANDOM_SHARE = re.compile(r"keep|drop", re.IGNORECASE)
-
-
 @dataclass(frozen=True)
 class _Cut:
     notes: tuple[str, ...]
@@ -261,6 +206,7 @@ def _named(
     outputs: Sequence[Found],
     constants: Mapping[str, np.ndarray],
     notes: Sequence[str],
+    named: frozenset[str],
 ) -> ForeignGraph:
     """The graph with names that a person reads: those of layers, without the calls they were in."""
     nodes = by_name(plain)
@@ -273,7 +219,7 @@ def _named(
         own = ":" in value or value in real or nodes[value].op in ("Const", "Placeholder", *VARIABLES)
         real.append(end if own else value)
     bare = prune(plain, [*map(node_key, _names(inputs)), *real])
-    new_names = new_names_of(bare, real, source, inputs, outputs, ends)
+    new_names = new_names_of(bare, real, source, inputs, outputs, ends, named)
     graph_def = rename(bare, new_names)
     feeds = [new_names.get(name, name) for name in map(node_key, _names(inputs))]
     fetches = [new_names.get(name, name) for name in real]
@@ -288,11 +234,24 @@ def _named(
         graph_def=graph_def,
         inputs=specs_in,
         outputs=specs_out,
+        input_layers=_layers(source.inputs, inputs, graph_def, feeds),
+        output_layers=_layers(source.outputs, outputs, graph_def, fetches),
         found_inputs=tuple(Found(new, _from(old, new)) for old, new in zip(inputs, feeds, strict=True)),
         found_outputs=tuple(Found(new, _from(old, new)) for old, new in zip(outputs, fetches, strict=True)),
         keys={new_names.get(name, name): name for name in variable_names(bare)},
         notes=tuple(notes),
     )
+
+
+def _layers(
+    keys: Mapping[str, str], found: Sequence[Found], graph_def: GraphDef, names: Sequence[str]
+) -> tuple[str, ...]:
+    """What a person calls the ends: the signature's keys, unless these only count (output_0), or the layers."""
+    told = {node_key(tensor): key for key, tensor in keys.items() if not COUNTED.fullmatch(key)}
+    nodes = by_name(graph_def)
+    layers = layers_of([nodes[name] for name in names])
+    result = [told.get(node_key(one.name), layer) for one, layer in zip(found, layers, strict=True)]
+    return tuple(result) if len(set(result)) == len(result) else tuple(names)
 
 
 def _value(nodes: Mapping[str, NodeDef], end: str) -> str:

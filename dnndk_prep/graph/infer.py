@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
+from dnndk_prep.graph.fix_neurons import without_fix_neurons
 from dnndk_prep.graph.foreign import refused_by_tensorflow
 from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.rewrites.mend_handles import mend_handles
@@ -23,13 +25,15 @@ class Inference:
     """A session over what some tensors of a graph need; `run` feeds tensors by name and gives the fetched ones.
 
     A name is that of a node (`x`) or of a tensor (`x:0`, `x:1` for a second output), under `prefix` if there is one, as
-    import_graph_def(name=prefix) gives them.
+    import_graph_def(name=prefix) gives them. The FixNeurons of a quantized graph are computed as the quantizer computes
+    them.
     """
 
     def __init__(self, source: GraphSource, feeds: Sequence[str], fetches: Sequence[str], prefix: str = "") -> None:
         """Raises UsageError for a name that is not there, with the nearest; UnsafeFileError before anything runs."""
         self.file, self._prefix = source.file, prefix.strip("/")
         self._fetches = list(fetches)
+        source = replace(source, graph_def=without_fix_neurons(source.graph_def, source.file))
         refuse_unsafe(source.graph_def, source.file)
         own = [self._own(source.graph_def, name) for name in (*feeds, *fetches)]
         part = self._part(source, [node_of(name) for name in own])

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io.checkpoint import read_graph
+from dnndk_prep.keras_io.checkpoint import UNREADABLE, read_graph, unreadable
 from dnndk_prep.keras_io.match_weights import Shape, Tensor
+from dnndk_prep.keras_io.object_graph import OBJECT_GRAPH, StoredObject, stored_objects
 
 SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
-# What TensorFlow's reader raises, which translates its own errors by their texts (py_checkpoint_reader.py).
-UNREADABLE = (ValueError, RuntimeError, IndexError, TypeError, MemoryError, tf.errors.OpError)
 # Names of tensors that only training needs, and what they are; the first that fits counts.
 _SLOTS = "Adam|AdamW|Adamax|Nadam|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|Ftrl-linear|LAMB|Lars"
 LEFT_OUT: Mapping[str, re.Pattern[str]] = {
@@ -25,7 +25,8 @@ LEFT_OUT: Mapping[str, re.Pattern[str]] = {
         rf"/({_SLOTS})(_\d+)?$|(^|/)(training|optimizer|optimizer_weights)/|^({_SLOTS}|SGD|adam|sgd|rmsprop)/"
     ),
     "counters": re.compile(
-        r"(^|/)(global_step|beta[12]_power|iterations|iter|num_updates|save_counter|learning_rate|decay|loss_scale)(_\d+)?$"
+        r"(^|/)(global_step|beta[12]_power|iterations?|iter|num_updates|save_counter|learning_rate|decay|loss_scale|"
+        r"seed_generator_state)(_\d+)?$"
     ),
 }
 
@@ -62,20 +63,33 @@ def open_tensors(path: Path) -> StoredTensors:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     except UNREADABLE as error:
-        raise _unreadable(prefix, error) from error
+        raise unreadable(prefix, error) from error
+    objects = _objects(reader, dtypes, prefix)
     tensors = {
-        name: Tensor(name, tuple(shapes[name]), dtypes[name].name)
-        for name in sorted(shapes)
-        if dtypes[name] != tf.string
+        one.name: Tensor(one.name, tuple(shapes[one.key]), dtypes[one.key].name)
+        for one in objects
+        if dtypes[one.key] != tf.string
     }
+    keys = {one.name: one.key for one in objects}
 
     def read(name: str) -> np.ndarray:
         try:
-            return reader.get_tensor(name)
+            return reader.get_tensor(keys[name])
         except UNREADABLE as error:
-            raise _unreadable(prefix, error) from error
+            raise unreadable(prefix, error) from error
 
-    return StoredTensors(str(path), tensors, _left_out(tensors), read)
+    slots = [one.name for one in objects if one.is_training and one.name in tensors]
+    return StoredTensors(str(path), tensors, _left_out(tensors, slots), read)
+
+
+def _objects(reader: Any, dtypes: Mapping[str, Any], prefix: Path) -> list[StoredObject]:
+    """The tensors with their names: the keys in a checkpoint of TensorFlow 1, in one of TensorFlow 2 the variables'."""
+    if OBJECT_GRAPH not in dtypes:
+        return [StoredObject(key, key) for key in sorted(dtypes)]
+    try:
+        return stored_objects(reader.get_tensor(OBJECT_GRAPH), set(dtypes) - {OBJECT_GRAPH}, reader.get_tensor)
+    except UNREADABLE as error:
+        raise unreadable(prefix, error) from error
 
 
 def _prefix(path: Path) -> Path:
@@ -110,20 +124,13 @@ def _of_graph(path: Path) -> StoredTensors:
     return StoredTensors(str(path), tensors, _left_out(tensors), lambda name: tf.make_ndarray(values[name]))
 
 
-def _left_out(names: Mapping[str, Tensor]) -> dict[str, tuple[str, ...]]:
+def _left_out(names: Mapping[str, Tensor], slots: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+    """What training alone needs, by its name, or (`slots`) by what the file says of it."""
     result: dict[str, list[str]] = {}
+    told = frozenset(slots)
     for name in names:
         what = next((what for what, pattern in LEFT_OUT.items() if pattern.search(name)), None)
+        what = what or ("optimizer slots" if name in told else None)
         if what is not None:
             result.setdefault(what, []).append(name)
     return {what: tuple(found) for what, found in result.items()}
-
-
-def _unreadable(prefix: Path, error: Exception) -> ModelFileError:
-    near = sorted(path.name for path in prefix.parent.glob("*.index")) if prefix.parent.is_dir() else []
-    return ModelFileError(
-        f"{prefix} is not a checkpoint that can be read",
-        expected="the common beginning of .index and .data-00000-of-00001 (./tf_chkpt.ckpt), or a frozen graph (.pb)",
-        found=f"{(str(error).splitlines() or [''])[0]}; in the folder: {', '.join(near) or 'no .index'}",
-        remedy="correct the path, or copy the checkpoint again with all its files",
-    )

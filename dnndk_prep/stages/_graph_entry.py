@@ -13,12 +13,13 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from dnndk_prep.config import Config
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
-from dnndk_prep.graph.foreign import ForeignGraph, Wanted, foreign_graph, variable_names
+from dnndk_prep.graph.foreign import ForeignGraph, foreign_graph, variable_names
 from dnndk_prep.graph.kinds import checkpoint_prefix
 from dnndk_prep.graph.names import Found, op_names_text, rename
 from dnndk_prep.graph.probe import probe_batch
 from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.graph.sources import GraphSource, read_source, saved_keys
+from dnndk_prep.graph.wanted import Wanted
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner, read_checkpoint, write_checkpoint
 from dnndk_prep.stages._model import SOURCE_JSON
 from dnndk_prep.stages._proof import Reference, Run, fitting_test_part, make_reference
@@ -51,7 +52,8 @@ def take_in(ctx: StageContext) -> tuple[ForeignGraph, dict[str, np.ndarray], Ref
 def facts_of(foreign: ForeignGraph, ctx: StageContext) -> dict[str, Any]:
     """What stage.json tells of a graph that was taken in."""
     assert ctx.cfg.model.path is not None
-    return {"taken_in": ctx.cfg.model.path.name, "cut": list(foreign.notes)}
+    layers = {"inputs": list(foreign.input_layers), "outputs": list(foreign.output_layers)}
+    return {"taken_in": ctx.cfg.model.path.name, "cut": list(foreign.notes), "layers": layers}
 
 
 def _wanted(cfg: Config) -> Wanted:
@@ -119,8 +121,8 @@ def _write_names(ctx: StageContext, foreign: ForeignGraph) -> None:
 def _renamed(cfg: Config, source: GraphSource, foreign: ForeignGraph) -> ForeignGraph:
     """New names for inputs and outputs: graph.inputs and graph.outputs, by the name in the file, its key, or ours."""
     names = {
-        **_new_names("graph.inputs", cfg.graph.inputs, foreign.inputs, foreign.reference_inputs, source.inputs),
-        **_new_names("graph.outputs", cfg.graph.outputs, foreign.outputs, foreign.reference_outputs, source.outputs),
+        **_new_names("graph.inputs", cfg.graph.inputs, _called(foreign.inputs, source.inputs, foreign, "inputs")),
+        **_new_names("graph.outputs", cfg.graph.outputs, _called(foreign.outputs, source.outputs, foreign, "outputs")),
     }
     if not names:
         return foreign
@@ -138,25 +140,28 @@ def _renamed(cfg: Config, source: GraphSource, foreign: ForeignGraph) -> Foreign
     )
 
 
-def _new_names(
-    key: str,
-    wanted: Mapping[str, str],
-    specs: tuple[TensorSpec, ...],
-    in_file: tuple[str, ...],
-    signature: Mapping[str, str],
+def _called(
+    specs: tuple[TensorSpec, ...], signature: Mapping[str, str], foreign: ForeignGraph, what: str
 ) -> dict[str, str]:
-    known = {spec.name: spec.name for spec in specs}
-    known |= {name.removesuffix(":0"): spec.name for name, spec in zip(in_file, specs, strict=True)}
-    known |= {
-        one: known[name.removesuffix(":0")] for one, name in signature.items() if name.removesuffix(":0") in known
-    }
+    """The ends by all that people call them: their layers, the signature's keys, the names in the file, and ours."""
+    in_file = foreign.reference_inputs if what == "inputs" else foreign.reference_outputs
+    layers = foreign.input_layers if what == "inputs" else foreign.output_layers
+    names = [spec.name for spec in specs]
+    known = dict(zip(layers, names, strict=True))
+    known |= dict(zip((name.removesuffix(":0") for name in in_file), names, strict=True))
+    keys = {key: known[name.removesuffix(":0")] for key, name in signature.items() if name.removesuffix(":0") in known}
+    return known | keys | {name: name for name in names}
+
+
+def _new_names(key: str, wanted: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
     for name in wanted:
         if name not in known:
+            names = list(dict.fromkeys(known.values()))
             raise UsageError(
                 f"{key}: the graph has no {name!r}",
-                expected=", ".join(spec.name for spec in specs),
+                expected=", ".join(names),
                 found=name,
-                remedy=f"did you mean {', '.join(nearest(name, known)) or specs[0].name}?",
+                remedy=f"did you mean {', '.join(nearest(name, known)) or names[0]}?",
             )
     return {known[name]: new for name, new in wanted.items()}
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from dnndk_prep.errors import UsageError
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.freeze import freeze
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.topology import node_of
-from dnndk_prep.keras_io.checkpoint import CHECKPOINT, match_variables, read_checkpoint, saved_variables
+from dnndk_prep.keras_io.checkpoint import (
+    CHECKPOINT,
+    match_variables,
+    read_checkpoint,
+    saved_variables,
+    write_checkpoint,
+)
 from dnndk_prep.stages._graph_entry import artifact_of, facts_of, take_in
 from dnndk_prep.stages._proof import prove_artifact
 from dnndk_prep.stages.context import StageContext
@@ -50,9 +57,30 @@ def _take_in(ctx: StageContext) -> dict[str, Any]:
     options, reader = ctx.cfg.freeze_graph, ctx.cfg.graph.reader
     names = [spec.name for spec in foreign.outputs]
     inputs = [spec.name for spec in foreign.inputs]
-    graph_def = freeze(foreign.graph_def, variables, names, (), options.clear_devices, inputs)
+    _refuse_kept(ctx, list(variables))
+    graph_def = freeze(foreign.graph_def, variables, names, options.keep_vars, options.clear_devices, inputs)
+    if options.keep_vars:
+        write_checkpoint(ctx.out / CHECKPOINT, foreign.graph_def, variables)
     artifact = artifact_of(foreign, for_reader(graph_def, reader, frozenset([*inputs, *names])), reader)
     artifact.save(ctx.out, FROZEN_GRAPH)
     facts = prove_artifact(ctx.cfg, artifact, ctx.out)
     nodes = {"before": len(foreign.reference.node), "after": len(artifact.graph_def.node)}
-    return {**facts, **facts_of(foreign, ctx), "nodes": nodes, "reader": reader, "kept_variables": []}
+    return {
+        **facts,
+        **facts_of(foreign, ctx),
+        "nodes": nodes,
+        "reader": reader,
+        "kept_variables": list(options.keep_vars),
+    }
+
+
+def _refuse_kept(ctx: StageContext, variables: list[str]) -> None:
+    """A graph that was frozen elsewhere has no variables that could be kept."""
+    missing = [name for name in ctx.cfg.freeze_graph.keep_vars if name not in variables]
+    if missing and ctx.cfg.model.path is not None:
+        raise UsageError(
+            f"freeze_graph.keep_vars: {', '.join(missing)} is no variable of {ctx.cfg.model.path.name}",
+            expected=", ".join(variables[:10]) or "no names: the graph is frozen already, and holds constants alone",
+            found=", ".join(missing),
+            remedy="give the graph from before it was frozen, with its checkpoint, or empty freeze_graph.keep_vars",
+        )

@@ -13,9 +13,10 @@ from graphs import V1, image
 
 from dnndk_prep import cli
 from dnndk_prep.errors import DnndkPrepError, ModelFileError, UsageError
-from dnndk_prep.graph.foreign import Wanted, foreign_graph
+from dnndk_prep.graph.foreign import foreign_graph
 from dnndk_prep.graph.kinds import GRAPH, META, SAVED_MODEL, checkpoint_prefix, graph_file
 from dnndk_prep.graph.sources import SavedKey, read_source
+from dnndk_prep.graph.wanted import Wanted
 
 
 @pytest.fixture(scope="module")

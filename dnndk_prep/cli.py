@@ -19,8 +19,9 @@ from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import DnndkPrepError, UsageError
 from dnndk_prep.graph.kinds import graph_file
 from dnndk_prep.keras_io.facts import inspect_model
-from dnndk_prep.pipeline import NAMES, Pipeline, Selection
+from dnndk_prep.pipeline import Pipeline
 from dnndk_prep.quiet import quiet_start
+from dnndk_prep.stage_list import NAMES, Selection
 
 INTERRUPTED = 128 + signal.SIGINT
 

@@ -6,56 +6,37 @@ loops that TensorFlow 1 knows. Nothing is run: the weights go from the file into
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-import h5py
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tf_keras.src import backend
-from tf_keras.src.engine import base_layer, base_layer_v1
-from tf_keras.src.layers.rnn import gru_v1, lstm_v1
-from tf_keras.src.saving.legacy import hdf5_format
 
 from dnndk_prep.errors import ModelFileError, StageError, UsageError, nearest
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
-from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
 from dnndk_prep.keras_io.architecture import MODELS, expect_complete, layers_of
-from dnndk_prep.keras_io.finite import finite
+from dnndk_prep.keras_io.build_keras2 import build_keras2, inference_mode, phase_to_feed
 from dnndk_prep.keras_io.keras2 import to_keras2
 from dnndk_prep.keras_io.limits import check_tensors, check_weights
 from dnndk_prep.keras_io.load import KerasSource, open_hdf5
-from dnndk_prep.keras_io.op_layer import Operation
-from dnndk_prep.keras_io.ops import OPERATION, without_tf_lambdas
-from dnndk_prep.keras_io.plain_layers import PLAIN_LAYERS, plain_convolutions
+from dnndk_prep.keras_io.ops import without_tf_lambdas
 from dnndk_prep.keras_io.precision import in_single_precision
 from dnndk_prep.keras_io.scan.sizes import MAX_UNROLLED, unrolled_too_far
 from dnndk_prep.keras_io.settings import check_settings
 from dnndk_prep.keras_io.supported import check_supported
-from dnndk_prep.keras_io.through_keras import first_line
 from dnndk_prep.keras_io.valid_names import with_valid_names
+from dnndk_prep.keras_io.variable_values import states_of, variable_values
 
-learning_phase = backend.deprecated_internal_learning_phase_scope
-
-# The layers of Keras 2 for TensorFlow 2 put their loops into library functions, which TensorFlow 1.9 cannot run.
-LOOPING_LAYERS = {"LSTM": lstm_v1.LSTM, "GRU": gru_v1.GRU}
 # What Keras calls the boolean that tells training from inference, in graphs where it is fed.
 LEARNING_PHASE = "keras_learning_phase"
-OWN_OBJECTS = {
-    **LOOPING_LAYERS,
-    **PLAIN_LAYERS,
-    **KERAS3_ACTIVATIONS,
-    **PLAIN_ACTIVATIONS,
-    OPERATION: Operation,
-}
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
@@ -101,13 +82,13 @@ def build_inference(
     # Names of layers and ops are counted up in a process; they must not depend on what it did before.
     backend.clear_session()
     graph = tf.Graph()
-    with _phase_to_feed(graph) if feed_learning_phase else _inference_mode(graph):
-        model = _build(config, source.file, custom)
+    with phase_to_feed(graph) if feed_learning_phase else inference_mode(graph):
+        model = build_keras2(config, source.file, custom)
         check_settings(model, config, source.file)
         with open_hdf5(source.weights) as file:
-            variables = _variables(model, file.get("model_weights", file), source.file, old_names)
+            variables = variable_values(model, file.get("model_weights", file), source.file, old_names)
         check_tensors(model.inputs, source.file)
-        states, notes = _states(model)
+        states, notes = states_of(model)
         variables |= states
         result = _inference_graph(graph, model, variables, old_names, [LEARNING_PHASE] * feed_learning_phase)
     backend.clear_session()
@@ -172,17 +153,6 @@ def _unrolled(config: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _states(model: tf_keras.Model) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The variables in which stateful layers keep their state, at zero as after reset_states, and what to say of it."""
-    values, notes = {}, []
-    for layer in model._flatten_layers():
-        if getattr(layer, "stateful", False) and isinstance(layer, tf_keras.layers.RNN):
-            for variable in tf.nest.flatten(layer.states):
-                values[variable.op.name] = np.zeros(variable.shape, variable.dtype.as_numpy_dtype)
-            notes.append(f"{layer.name} is stateful; in the graph its state starts from zeros in every run")
-    return values, tuple(notes)
-
-
 def _without_modules(config: dict[str, Any]) -> dict[str, Any]:
     """What an .h5 holds, where JSON tells more.
 
@@ -219,166 +189,6 @@ def _with_input(config: dict[str, Any]) -> dict[str, Any]:
         "config": {"batch_input_shape": [None, *shape[1:]], "dtype": "float32", "sparse": False, "name": name},
     }
     return {"class_name": "Sequential", "config": {**settings, "layers": [entry, *settings["layers"]]}}
-
-
-@contextmanager
-def _inference_mode(graph: tf.Graph) -> Iterator[None]:
-    # Outside the graph, for layers whose own default is training; inside, for those that ask the graph.
-    with learning_phase(0), _loops_of_tensorflow1(), graph.as_default(), learning_phase(0), _every_step_kept():
-        yield
-
-
-@contextmanager
-def _phase_to_feed(graph: tf.Graph) -> Iterator[None]:
-    with _loops_of_tensorflow1(), graph.as_default(), _every_step_kept():
-        # Where no phase is set, the first who asks for it makes the placeholder, with false as its default.
-        backend.learning_phase()
-        yield
-
-
-@contextmanager
-def _loops_of_tensorflow1() -> Iterator[None]:
-    is_v2 = tf.compat.v1.control_flow_v2_enabled()
-    tf.compat.v1.disable_control_flow_v2()
-    try:
-        yield
-    finally:
-        if is_v2:
-            tf.compat.v1.enable_control_flow_v2()
-
-
-@contextmanager
-def _every_step_kept() -> Iterator[None]:
-    """Recurrent layers keep what every step gives, and take the last of it.
-
-    Where only the last is asked for, Keras 2 writes each step over the one before: TensorFlow 1's TensorArray refuses.
-    """
-    original = backend.rnn
-
-    def rnn(*args: Any, **kwargs: Any) -> Any:
-        return original(*args, **{**kwargs, "return_all_outputs": True})
-
-    backend.rnn = rnn
-    try:
-        yield
-    finally:
-        backend.rnn = original
-
-
-def _build(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -> tf_keras.Model:
-    failed: list[str] = []
-    try:
-        objects = tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom})
-        with objects, _noting_failures(failed), plain_convolutions():
-            model = tf_keras.layers.deserialize(finite(config))
-    # Keras raises whatever it meets; all of it means that this architecture cannot be built.
-    except Exception as error:
-        with tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom}):
-            place = failed[0] if failed else _not_readable(config, str(error))
-        raise ModelFileError(
-            f"Keras 2 cannot build {place or 'the model'} in {file}",
-            expected="layers and settings that Keras 2 has",
-            found=_cause(error),
-            remedy="build the model without that layer or setting, and save it again",
-        ) from error
-    if not getattr(model, "inputs", None):
-        raise ModelFileError(
-            f"the model in {file} has no inputs",
-            expected="a Functional or Sequential model",
-            found=config["class_name"],
-            remedy="build it with keras.Input and keras.Model, and save it again",
-        )
-    return model
-
-
-@contextmanager
-def _noting_failures(failed: list[str]) -> Iterator[None]:
-    """Puts the layer into `failed` whose call fails; the innermost comes first."""
-    # In a graph Keras 2 puts the layers of TensorFlow 1 beneath its classes.
-    originals = {kind: kind.__call__ for kind in (base_layer.Layer, base_layer_v1.Layer)}
-
-    def noting(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            try:
-                return original(self, *args, **kwargs)
-            except Exception:
-                failed.append(f"the layer {self.name!r} ({type(self).__name__})")
-                raise
-
-        return call
-
-    for kind, original in originals.items():
-        kind.__call__ = noting(original)
-    try:
-        yield
-    finally:
-        for kind, original in originals.items():
-            kind.__call__ = original
-
-
-def _not_readable(config: dict[str, Any], said: str) -> str:
-    """The first layer that Keras 2 cannot make from its settings by itself, or whose class it says it does not know."""
-    layers = [layer for layer in layers_of(config) if layer["class_name"] not in MODELS]
-    for layer in layers:
-        try:
-            tf_keras.layers.deserialize({"class_name": layer["class_name"], "config": deepcopy(layer["config"])})
-        # The same failures as of the whole model.
-        except Exception:
-            return _called(layer)
-    return next((_called(layer) for layer in layers if f"'{layer['class_name']}'" in said), "")
-
-
-def _called(layer: dict[str, Any]) -> str:
-    return f"the layer {layer['config'].get('name')!r} ({layer['class_name']})"
-
-
-def _cause(error: BaseException) -> str:
-    """What Keras says, without the settings that it repeats before it says what is wrong with them."""
-    text = str(error).rpartition("Exception encountered: ")[2].strip()
-    return text.splitlines()[0][:300] if text else first_line(error)
-
-
-def _variables(
-    model: tf_keras.Model, group: h5py.Group, file: str, old_names: Mapping[str, str]
-) -> dict[str, np.ndarray]:
-    """The stored weights by the name of their variable."""
-    version = _attribute(group, "keras_version", "1")
-    backend_name = _attribute(group, "backend", "")
-    values: dict[str, np.ndarray] = {}
-    for layer, stored in _pairs(model, group, file, old_names):
-        wanted = hdf5_format._legacy_weights(layer)
-        names = hdf5_format.load_attributes_from_hdf5_group(group[stored], "weight_names")
-        found = [np.asarray(group[stored][name]) for name in names]
-        if len(found) == len(wanted):
-            found = hdf5_format.preprocess_weights_for_loading(layer, found, version, backend_name or None)
-        shapes = [tuple(variable.shape) for variable in wanted]
-        if [value.shape for value in found] != shapes:
-            raise ModelFileError(
-                f"the weights in {file} do not match the architecture at the layer {layer.name!r}",
-                expected=f"shapes {', '.join(map(str, shapes))}",
-                found=f"{', '.join(str(value.shape) for value in found)} (stored as {stored!r})",
-                remedy="give the weights that were saved with this architecture",
-            )
-        for variable, value in zip(wanted, found, strict=True):
-            values[variable.op.name] = np.ascontiguousarray(value, variable.dtype.as_numpy_dtype)
-    return values
-
-
-def _pairs(model: tf_keras.Model, group: h5py.Group, file: str, old_names: Mapping[str, str]) -> list[tuple[Any, str]]:
-    """Each layer with weights and the group that holds them: by name, or else in order, as Keras does."""
-    layers = [layer for layer in model.layers if layer.weights]
-    names = hdf5_format.load_attributes_from_hdf5_group(group, "layer_names")
-    stored = [n for n in names if hdf5_format.load_attributes_from_hdf5_group(group[n], "weight_names")]
-    wanted = [old_names.get(layer.name, layer.name) for layer in layers]
-    if len(stored) != len(wanted):
-        missing = [name for name in wanted if name not in stored] or [name for name in stored if name not in wanted]
-        raise ModelFileError(
-            f"the weights in {file} do not match the architecture",
-            expected=f"{len(wanted)} layers with weights",
-            found=f"{len(stored)}; in one of the two only: {', '.join(missing[:8]) or 'none'}",
-            remedy="give the weights that were saved with this architecture",
-        )
-    return list(zip(layers, wanted if set(wanted) == set(stored) else stored, strict=True))
 
 
 def _inference_graph(
@@ -425,11 +235,6 @@ def _output_names(graph_def: GraphDef, names: Sequence[str]) -> list[str]:
 
 def _spec(name: str, tensor: tf.Tensor) -> TensorSpec:
     return TensorSpec(name, tuple(tensor.shape.as_list()), tensor.dtype.name)
-
-
-def _attribute(group: h5py.Group, name: str, default: str) -> str:
-    value = group.attrs.get(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _new_names(

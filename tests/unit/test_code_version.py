@@ -9,7 +9,7 @@ import pytest
 
 from dnndk_prep import code_version as module
 from dnndk_prep.code_version import code_version, imported_by
-from dnndk_prep.pipeline import NAMES
+from dnndk_prep.stage_list import NAMES
 
 
 @pytest.fixture

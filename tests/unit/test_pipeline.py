@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dnndk_prep import cli, pipeline
+from dnndk_prep import cli, pipeline, stage_list
 from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import ModelFileError, StageError, UsageError
-from dnndk_prep.pipeline import Pipeline, Selection, Stage
+from dnndk_prep.pipeline import Pipeline
+from dnndk_prep.stage_list import Selection, Stage
 
 THREE = (
     Stage("first", (), ("model", "seed")),
@@ -28,8 +29,9 @@ class Home:
         self.folder, self.ran, self.fail = folder, [], None
         self.yaml = folder / "p.yaml"
         self.yaml.write_text("seed: 1\n")
-        monkeypatch.setattr(pipeline, "STAGES", THREE)
-        monkeypatch.setattr(pipeline, "NAMES", tuple(stage.name for stage in THREE))
+        monkeypatch.setattr(stage_list, "STAGES", THREE)
+        for module in (stage_list, pipeline):
+            monkeypatch.setattr(module, "NAMES", tuple(stage.name for stage in THREE))
         monkeypatch.setattr(Stage, "code", lambda stage: "1")
         # The models named here are any bytes.
         monkeypatch.setattr(Pipeline, "_scan_model", lambda pipeline: None)
@@ -234,8 +236,8 @@ def test_check_and_plan_do_not_import_tensorflow(tmp_path: Path):
 def test_sigterm_ends_the_run_with_the_resume_command(tmp_path: Path):
     (tmp_path / "pipeline.yaml").write_text("")
     code = (
-        "import sys, time\nfrom dnndk_prep import cli, pipeline\n"
-        "pipeline.Stage.run = lambda stage: lambda ctx: (print('started', flush=True), time.sleep(60))\n"
+        "import sys, time\nfrom dnndk_prep import cli, stage_list\n"
+        "stage_list.Stage.run = lambda stage: lambda ctx: (print('started', flush=True), time.sleep(60))\n"
         "sys.exit(cli.main(['run']))\n"
     )
     process = subprocess.Popen(
@@ -250,8 +252,8 @@ def test_sigterm_ends_the_run_with_the_resume_command(tmp_path: Path):
 
 
 def test_real_stages_are_consistent():
-    names = [stage.name for stage in pipeline.STAGES]
-    for index, stage in enumerate(pipeline.STAGES):
+    names = [stage.name for stage in stage_list.STAGES]
+    for index, stage in enumerate(stage_list.STAGES):
         assert set(stage.needs) <= set(names[:index])
 
 
@@ -260,9 +262,9 @@ def test_signals_inside_an_exec_keep_the_exit_code(tmp_path: Path, number: int, 
     """As while TensorFlow is imported: each of its dataclasses is an exec() of a string."""
     (tmp_path / "p.yaml").write_text("")
     program = (
-        "import sys\nfrom dnndk_prep import cli, pipeline\n"
+        "import sys\nfrom dnndk_prep import cli, stage_list\n"
         f"kill = 'import os; os.kill(os.getpid(), {int(number)})'\n"
-        "pipeline.Stage.run = lambda stage: lambda ctx: exec(kill)\n"
+        "stage_list.Stage.run = lambda stage: lambda ctx: exec(kill)\n"
         "sys.argv[1:] = ['run', 'p.yaml']\ncli.entry()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -38,10 +39,13 @@ class Override:
         if problems or not isinstance(data, dict) or set(data) != {"value"}:
             detail = problems[0].text if problems else "not one value"
             raise UsageError(f"--set {text}: {detail}", expected="a YAML value after =", remedy="put it in quotes")
-        value = data["value"]
-        if value in (None, "") and _is_path(keys):
+        value, wanted = data["value"], _annotation(keys)
+        # YAML makes a number of 1.10, and a truth value of on.
+        if isinstance(value, (bool, int, float)) and _wants_text(wanted):
+            value = raw.strip()
+        if value in (None, "") and _holds_path(wanted):
             raise UsageError(f"--set {text} names no file", expected="a path after =", remedy="is a variable empty?")
-        if _is_path(keys) and isinstance(value, str):
+        if _holds_path(wanted) and isinstance(value, str):
             # What is typed on the command line is relative to where it is typed.
             value = str(Path.cwd() / Path(value).expanduser())
         return cls(keys, value, f"--set {text}")
@@ -115,8 +119,14 @@ def _problem(item: Any, marks: dict[Place, Mark], top: Mark) -> Problem:
     if item["type"] == "value_error":
         # A rule of a whole section begins with the key that breaks it.
         return Problem(marks.get(tuple(message.split()[0].strip(":,").split(".")), mark), message)
-    hint = "; write it in quotes" if known == ("graph", "reader") else _number_hint(item)
+    hint = _quotes_hint(item) or _number_hint(item)
     return Problem(mark, f"{dotted}: {message[:1].lower()}{message[1:]}, found {item['input']!r}{hint}")
+
+
+def _quotes_hint(item: Any) -> str:
+    if item["type"] != "string_type" or not isinstance(item["input"], (bool, int, float)):
+        return ""
+    return "; YAML reads that as a number, and 1.10 as 1.1: write it in quotes"
 
 
 def _number_hint(item: Any) -> str:
@@ -151,12 +161,34 @@ def _known_keys() -> list[str]:
     return keys
 
 
-def _is_path(keys: tuple[str, ...]) -> bool:
-    field: Any = Config.model_fields.get(keys[0])
-    for key in keys[1:]:
-        fields = getattr(getattr(field, "annotation", None), "model_fields", {})
-        field = fields.get(key)
-    return field is not None and _holds_path(field.annotation)
+def _annotation(keys: tuple[str, ...]) -> Any:
+    """What the schema says of the value at `keys`; None where it has no such key."""
+    annotation: Any = Config
+    for key in keys:
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+            continue
+        fields = getattr(annotation, "model_fields", {})
+        annotation = fields[key].annotation if key in fields else None
+    return annotation
+
+
+def _wants_text(annotation: Any) -> bool:
+    """Whether the schema takes a text there, and neither a number nor a truth value."""
+    kinds = set(_plain_kinds(annotation))
+    return str in kinds and not kinds & {bool, int, float}
+
+
+def _plain_kinds(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Literal:
+        yield from map(type, get_args(annotation))
+    elif get_origin(annotation) is Annotated:
+        yield from _plain_kinds(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from _plain_kinds(part)
+    else:
+        yield annotation
 
 
 def _holds_path(annotation: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 
 from dnndk_prep.errors import ModelFileError
+from dnndk_prep.keras_io.activation_names import with_own_activations
 from dnndk_prep.keras_io.architecture import expect_complete, layers_of, with_old_resizes, without_masks
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.scan import HDF5_SIGNATURE, SAVE_AGAIN, Contents, scan, scan_architecture, scan_weights
@@ -67,14 +68,15 @@ def read_model(path: Path, custom: CustomObjects = NO_CUSTOM_OBJECTS) -> KerasSo
         )
     if contents.weights is None:
         raise ModelFileError(
-            f"{path} is not a complete Keras model",
-            expected="an HDF5 file (.h5) or a .keras archive that holds architecture and weights",
-            found="JSON text",
-            remedy="give it as model.architecture together with model.weights",
+            f"{path} holds an architecture without weights",
+            expected="an HDF5 file (.h5) or a .keras archive that holds both",
+            found="JSON text, whatever the file is called",
+            remedy=f"give the weights, too: model.architecture: {path.name} with model.weights: the file of"
+            " model.save_weights('model.weights.h5')",
         )
     if contents.kind == "archive":
         return _from_archive(contents, custom)
-    config, version = _config_and_version(contents)
+    config, version = _config_and_version(contents, custom)
     return _modern(KerasSource(str(path), _normal(config, str(path), version), version, path, custom))
 
 
@@ -116,7 +118,8 @@ def read_architecture_weights(
             found="none of them",
             remedy="save the weights again: model.save_weights('model.weights.h5')",
         )
-    config, version = _config_and_version(scan_architecture(architecture, weights=stored, custom=custom.file_names))
+    told = scan_architecture(architecture, weights=stored, custom=custom.file_names)
+    config, version = _config_and_version(told, custom)
     if stored.layout == "classic":
         return _modern(KerasSource(str(weights), _normal(config, str(architecture), version), version, weights, custom))
     check_supported(config, str(architecture), custom.names)
@@ -174,7 +177,7 @@ def _from_archive(contents: Contents, custom: CustomObjects) -> KerasSource:
             found=", ".join(contents.assets[:5]),
             remedy="save the part of the model that comes after the text layers",
         )
-    config, told = _config_and_version(contents)
+    config, told = _config_and_version(contents, custom)
     version = contents.keras_version or told
     check_supported(config, file, custom.names)
     made = weights_to_hdf5(config, weights, version, contents.numbers, custom, file)
@@ -183,13 +186,14 @@ def _from_archive(contents: Contents, custom: CustomObjects) -> KerasSource:
     )
 
 
-def _config_and_version(contents: Contents) -> tuple[dict[str, Any], str]:
+def _config_and_version(contents: Contents, custom: CustomObjects) -> tuple[dict[str, Any], str]:
     """The architecture, and the version of the Keras that wrote it."""
     config = contents.architecture
     assert config is not None
     # Keras 2 writes its version into the JSON, Keras 3 does not.
     version = contents.keras_version or ("3" if "module" in config or _has(config, "batch_shape") else "2")
-    return {key: value for key, value in config.items() if key not in ("keras_version", "backend")}, version
+    plain = {key: value for key, value in config.items() if key not in ("keras_version", "backend")}
+    return with_own_activations(plain, contents.file, custom.names), version
 
 
 def _has(config: dict[str, Any], key: str) -> bool:

@@ -121,6 +121,24 @@ def test_set_goes_through_the_same_validation(tmp_path: Path):
     assert "is a value and has no keys" in mistakes(tmp_path, "seed: 3", "seed.x=1")
 
 
+@pytest.mark.parametrize("text", ["1.15", "1.10", "2.10", "'1.15'", " 1.15 "])
+def test_set_takes_a_text_as_it_is_typed(tmp_path: Path, text: str):
+    """Not as the number that YAML makes of it: 1.10 is no 1.1."""
+    assert load(tmp_path, "", f"graph.reader={text}").graph.reader == text.strip(" '")
+
+
+def test_set_takes_texts_wherever_the_schema_wants_one(tmp_path: Path):
+    cfg = load(
+        tmp_path, "", "saved_model.inputs.image=7", "saved_model.signature=yes", "saved_model.version=3", "seed=7"
+    )
+    assert (cfg.saved_model.inputs, cfg.saved_model.signature) == ({"image": "7"}, "yes")
+    assert (cfg.saved_model.version, cfg.seed) == (3, 7)
+    assert load(tmp_path, "target: {toolchain: null}", "target.toolchain=null").target.toolchain is None
+    assert load(tmp_path, "", "model.path=g.pb", "model.constants.x=1.5").model.constants == {"x": 1.5}
+    assert "p.yaml:1:9: graph.reader: " in (said := mistakes(tmp_path, "graph: {reader: 1.10}"))
+    assert "YAML reads that as a number, and 1.10 as 1.1: write it in quotes" in said
+
+
 def test_paths_are_relative_to_the_yaml_and_to_the_caller_for_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

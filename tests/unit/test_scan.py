@@ -7,6 +7,7 @@ import contextlib
 import copy
 import json
 import marshal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
+from dnndk_prep.keras_io.activation_names import with_own_activations
 from dnndk_prep.keras_io.scan import check_architecture, scan, scan_architecture
 from dnndk_prep.keras_io.scan.rules import rules
 
@@ -329,7 +331,7 @@ def twice_each(levels: int) -> dict[str, Any]:
 
 def test_calls_of_nested_models_count_each_time() -> None:
     check_architecture(twice_each(8), "m.h5")
-    with pytest.raises(UnsafeFileError, match="more than 100000 calls of layers"):
+    with pytest.raises(UnsafeFileError, match="more than 20000 calls of layers"):
         check_architecture(twice_each(24), "m.h5")
 
 
@@ -337,9 +339,9 @@ def one_layer(settings: str) -> str:
     return '{"class_name": "Sequential", "config": {"layers": [{"class_name": "Reshape", ' + settings + "}]}}"
 
 
-def lists_in(key: str, before: str) -> str:
-    """In the setting `before`, a hundred levels of dicts with that key around 300 000 numbers, as text."""
-    return one_layer(before + f'{{"{key}":' * 100 + str([0] * 300_000) + "}" * 100 + "]" * before.count("["))
+def lists_in(key: str, before: str, inside: Any = 0, count: int = 300_000) -> str:
+    """In the setting `before`, a hundred levels of dicts with that key around `count` of `inside`, as text."""
+    return one_layer(before + f'{{"{key}":' * 100 + json.dumps([inside] * count) + "}" * 100 + "]" * before.count("["))
 
 
 SLOW: list[tuple[str, str]] = [
@@ -348,6 +350,14 @@ SLOW: list[tuple[str, str]] = [
     ("calls", lists_in("size", '"inbound_nodes": [')),
     ("shapes", lists_in("shape", '"inbound_nodes": [')),
     ("build", lists_in("build_config", '"build_config": ')),
+    ("shapes of one", lists_in("shape", '"config": ', [1], 190_000)),
+    ("shapes of many", one_layer('"config": {"shape": ' + json.dumps([[1] * 9_000] * 40) + "}")),
+    ("layers", one_layer('"config": {"layers": ' + json.dumps([layer("ReLU", "r")] * 29_000) + "}")),
+    (
+        "classes",
+        one_layer('"config": {"x": ' + json.dumps([{"class_name": "Zeros", "config": {"seed": 1}}] * 29_000) + "}"),
+    ),
+    ("floats", one_layer('"config": {"x": [' + ",".join([".".join(["1" * 9, "7" * 10**6])] * 7) + "]}")),
     ("product", one_layer('"config": {"target_shape": [' + ",".join(["9" * 4000] * 3900) + "]}")),
 ]
 
@@ -359,7 +369,7 @@ def test_the_answer_comes_soon(tmp_path: Path, text: str) -> None:
     # As UnsafeFileError, or not at all; a ModelFileError would say that it is no JSON.
     with contextlib.suppress(UnsafeFileError):
         scan_architecture(tmp_path / "m.json")
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 1.5
 
 
 @pytest.mark.parametrize("version", ["²", "9" * 5000, "2.0\x1b[31m", "two", 7])
@@ -374,10 +384,13 @@ TEXTS: list[tuple[str | bytes, type[ModelFileError], str]] = [
     ("[" * 100_000, UnsafeFileError, "levels"),
     ('{"a":' * 5000 + "1" + "}" * 5000, UnsafeFileError, "levels"),
     ('{"a":' * 200 + "1" + "}" * 200, UnsafeFileError, "128 levels"),
-    ("[" + "0," * 1_100_000 + "0]", UnsafeFileError, "values"),
+    ("[" + "0," * 450_000 + "0]", UnsafeFileError, "values"),
+    ("[" + '{"a": 0, "b": 0, "c": 0},' * 59_000 + "0]", UnsafeFileError, "values"),
+    ("[" + "{}," * 60_001 + "0]", UnsafeFileError, "60000 objects"),
+    ("[" + '{"a": 0},' * 59_000 + "0]", ModelFileError, "without class_name"),
     ('{"class_name": "Dense", "class_name": "Lambda", "config": {}}', UnsafeFileError, "'class_name' twice"),
     ('{"class_name": "\\ud800", "config": {}}', ModelFileError, "half a character"),
-    ('{"class_name": "Dense", "config": {"units": ' + "9" * 5000 + "}}", ModelFileError, "no JSON"),
+    ('{"class_name": "Dense", "config": {"units": ' + "9" * 5000 + "}}", UnsafeFileError, "5000 digits"),
     ('{"class_name": ["Dense"], "config": {}}', ModelFileError, "is not complete"),
     ('{"class_name": "Dense"}', ModelFileError, "without class_name and config"),
     ("{", ModelFileError, "no JSON"),
@@ -418,3 +431,98 @@ def test_the_allow_list_names_everything_once() -> None:
     assert not any(allowed.code & kind.names for kind in (*allowed.classes.values(), allowed.functions))
     for module in ("os", "builtins", "keras.utils", "keras.src.utils.file_utils", "keras.saving", "keras.layers/../os"):
         assert not any(kind.is_module(module) for kind in allowed.classes.values()), module
+
+
+TENSORFLOWS = ["log_softmax_v2", "softmax_v2", "swish", "exp", "identity", "abs"]
+
+
+@pytest.mark.parametrize("name", TENSORFLOWS)
+def test_functions_of_tensorflow_are_activations_and_nothing_else(name: str) -> None:
+    check_architecture(keras3("Dense", "d", activation=function("builtins", name)), "m.h5")
+    for module in ("os", "tensorflow", "keras.activations") if name != "swish" else ("os", "tensorflow"):
+        with pytest.raises(UnsafeFileError, match=f"the function {module}.{name} in d"):
+            check_architecture(keras3("Dense", "d", activation=function(module, name)), "m.h5")
+    if name != "swish":
+        with pytest.raises(UnsafeFileError, match=f"the function builtins.{name} in d"):
+            check_architecture(keras3("Dense", "d", kernel_initializer=function("builtins", name)), "m.h5")
+
+
+def test_they_get_the_names_that_every_keras_reads() -> None:
+    inner = layer("TimeDistributed", "t", layer=layer("Dense", "e", activation="exp"))
+    model = sequential(keras3("Dense", "d", activation=function("builtins", "log_softmax_v2")), sequential(inner))
+    first, second = with_own_activations(model, "m.h5")["config"]["layers"]
+    assert first["config"]["activation"] == "log_softmax"
+    assert second["config"]["layers"][0]["config"]["layer"]["config"]["activation"] == "exponential"
+    lstm = layer("LSTM", "l", recurrent_activation="crelu")
+    with pytest.raises(ModelFileError, match=r"(?s)d: abs as activation; l: crelu as recurrent_activation.*tf\.abs"):
+        with_own_activations(sequential(layer("Dense", "d", activation="abs"), lstm), "m.h5")
+    own = sequential(layer("Dense", "d", activation="abs"), layer("Dense", "e", activation=function("mine", "exp")))
+    assert with_own_activations(own, "m.h5", ["abs", "exp"]) == own
+
+
+def written(path: Path, architecture: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(architecture))
+    return path
+
+
+@pytest.mark.parametrize("registered", ["Scale", "Custom>Scale", None, "q>Other"])
+def test_the_module_of_a_class_of_the_user_is_never_imported(tmp_path: Path, registered: str | None) -> None:
+    """Keras 2 would import whatever module the file names where it does not find the registered name."""
+    scale = keras3("Scale", "a", "evil_module", registered)
+    mine = {**scale, "config": {**scale["config"], "inner": [function("evil_module", "Scale", None)]}}
+    places = [keras3("Dense", "d", kernel_initializer=scale, activation=scale), mine]
+    path = written(tmp_path / "m.json", sequential(*places))
+    architecture = scan(path, custom=["Scale"]).architecture
+    assert "evil_module" not in json.dumps(architecture)
+    # All else is as it was, and Keras' own classes keep their modules.
+    assert architecture == json.loads(path.read_text().replace('"evil_module"', "null"))
+    assert '"module": "keras.layers"' in json.dumps(architecture)
+    assert "evil_module" not in sys.modules
+    if registered != "Scale":
+        with pytest.raises((ModelFileError, UnsafeFileError)):
+            scan(path, custom=["Another"])
+
+
+def test_a_module_of_keras_is_not_imported_for_a_class_that_it_does_not_have(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.json", sequential(keras3("Scale", "a", "keras.layers", "Custom>Scale")))
+    architecture = scan(path, custom=["Scale"]).architecture
+    assert architecture is not None
+    assert architecture["config"]["layers"][0]["module"] is None
+
+
+SUBCLASSED: list[dict[str, Any]] = [
+    {"class_name": "MyModel", "config": {}, "keras_version": "2.15.0", "backend": "tensorflow"},
+    {"class_name": "MyModel", "config": {}, "module": None, "registered_name": "MyModel"},
+    {
+        "class_name": "MyModel",
+        "config": {"trainable": True, "units": 3},
+        "module": "net",
+        "registered_name": "C>MyModel",
+    },
+]
+
+
+@pytest.mark.parametrize("model", SUBCLASSED)
+def test_a_subclassed_model_says_what_to_do(tmp_path: Path, model: dict[str, Any]) -> None:
+    with pytest.raises(
+        ModelFileError, match=r"(?s)subclassed model, and no architecture.*MyModel.*keras\.Input"
+    ) as caught:
+        scan(written(tmp_path / "m.json", model))
+    assert caught.value.exit_code == 3
+
+
+def test_states_of_a_whole_batch_have_a_limit() -> None:
+    def model(batch: int | None, kind: str, **settings: Any) -> dict[str, Any]:
+        sizes = [8, 8, 4] if kind == "ConvLSTM2D" else [4]
+        entry = layer("InputLayer", "i", batch_input_shape=[batch, 10, *sizes])
+        return sequential(entry, layer(kind, "l", **settings))
+
+    check_architecture(model(1024, "LSTM", units=512, stateful=True), "m.h5")
+    check_architecture(model(2**20, "LSTM", units=512, stateful=False), "m.h5")
+    check_architecture(model(None, "LSTM", units=512, stateful=True), "m.h5")
+    cell = {"cell": layer("LSTMCell", "c", units=1000), "stateful": True}
+    for settings in ({"units": 1000, "stateful": True}, cell):
+        with pytest.raises(UnsafeFileError, match="a stateful layer of 1000 states with batch_input_shape"):
+            check_architecture(model(2**20, "RNN" if "cell" in settings else "LSTM", **settings), "m.h5")
+    with pytest.raises(UnsafeFileError, match="a stateful layer of 64 states"):
+        check_architecture(model(1024, "ConvLSTM2D", filters=64, stateful=True), "m.h5")

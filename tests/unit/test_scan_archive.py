@@ -52,6 +52,12 @@ def link_member(made: zipfile.ZipFile) -> None:
     made.writestr(member, "/etc/passwd")
 
 
+def bomb_beside_much(made: zipfile.ZipFile) -> None:
+    """What is stored as it is does not pay for what is packed."""
+    made.writestr("assets/x", os.urandom(2**22))
+    made.writestr("assets/y", bytes(2**27), zipfile.ZIP_DEFLATED)
+
+
 BAD_ARCHIVES: list[tuple[Callable[[zipfile.ZipFile], Any], str]] = [
     (lambda made: made.writestr("../x.py", ""), "'../x.py' is a path out of the archive"),
     (lambda made: made.writestr("assets/../../x.py", ""), "a path out of the archive"),
@@ -63,6 +69,7 @@ BAD_ARCHIVES: list[tuple[Callable[[zipfile.ZipFile], Any], str]] = [
     (lambda made: made.writestr("model.weights.npz", ""), "no part of a .keras archive"),
     (lambda made: made.writestr("config.json", "{}"), "'config.json' is there twice"),
     (lambda made: made.writestr("assets/x", bytes(2**27), zipfile.ZIP_DEFLATED), "unpacked into 134217728 bytes"),
+    (bomb_beside_much, "unpacked into 134217728 bytes from 13"),
     (lambda made: made.writestr("assets/x", "x", zipfile.ZIP_BZIP2), "packed by method 12"),
     (lambda made: [made.writestr(f"assets/{n}", "") for n in range(1000)], "one of 1003 members"),
 ]
@@ -133,6 +140,6 @@ def test_very_many_members(tmp_path: Path) -> None:
 
     path = archive(tmp_path / "m.keras", change)
     start = time.process_time()
-    with pytest.raises(UnsafeFileError, match="one of 60004 members"):
+    with pytest.raises(UnsafeFileError, match="its list of members is 3469126 bytes long"):
         scan(path)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 0.5

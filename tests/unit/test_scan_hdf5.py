@@ -69,6 +69,25 @@ def unknown_filter(group: h5py.Group) -> None:
     h5py.h5d.create(group.id, b"x", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((4,)), plist)
 
 
+def large_chunk(group: h5py.Group) -> None:
+    """One number, in a part that is unpacked as a whole."""
+    for number in range(2):
+        group.create_dataset(f"x{number}", (1,), "f4", chunks=(2**24,), maxshape=(None,), compression="gzip")[:] = 1
+
+
+def filters(group: h5py.Group) -> None:
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((2,))
+    for _ in range(2):
+        plist.set_filter(h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FLAG_OPTIONAL, (4,))
+    h5py.h5d.create(group.id, b"x", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((4,)), plist)
+
+
+def soft_links(group: h5py.Group) -> None:
+    for number in range(21_000):
+        group[str(number)] = h5py.SoftLink("/d/kernel")
+
+
 BAD_HDF5: list[tuple[Callable[[h5py.Group], Any], str]] = [
     (
         lambda group: group.__setitem__("x", h5py.ExternalLink("/etc/hostname", "/a")),
@@ -84,6 +103,9 @@ BAD_HDF5: list[tuple[Callable[[h5py.Group], Any], str]] = [
     ),
     (lambda group: low_level(group, "x", h5py.h5t.IEEE_F32LE, (2**26,)), "of which 0 are stored"),
     (packed, "/d/x is with it"),
+    (large_chunk, "/d/x1 is with it 134217752 bytes are declared"),
+    (filters, "/d/x is packed by the filter 2 more than once"),
+    (soft_links, "more than 20000"),
     (by_name_again, "/d/large is with it"),
     (many, "more than 20000"),
     (diamond, "a second link to a group"),
@@ -194,3 +216,10 @@ def test_an_empty_list_of_names_is_one(tmp_path: Path) -> None:
         weights(file)
         file.create_group("e").attrs["weight_names"] = []
     assert scan_weights(tmp_path / "m.h5").layout == "classic"
+
+
+def test_a_dataset_in_place_of_all_weights(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["model_weights"] = np.ones(3, np.float32)
+    with pytest.raises(ModelFileError, match="model_weights is no group"):
+        scan_weights(tmp_path / "m.h5")

@@ -5,6 +5,7 @@ HDF5 puts the bytes of any local file into a weight. Nothing here imports Tensor
 """
 
 from dnndk_prep.keras_io.scan.architecture import check_architecture, refuse_code
+from dnndk_prep.keras_io.scan.calls import CONSTANT
 from dnndk_prep.keras_io.scan.files import (
     HDF5_SIGNATURE,
     SAVE_AGAIN,
@@ -15,15 +16,19 @@ from dnndk_prep.keras_io.scan.files import (
     scan_weights,
     signature_of,
 )
-from dnndk_prep.keras_io.scan.words import bare, shown
+from dnndk_prep.keras_io.scan.rules import activations_of_tensorflow
+from dnndk_prep.keras_io.scan.words import bare, names_of, shown
 
 __all__ = [
+    "CONSTANT",
     "HDF5_SIGNATURE",
     "SAVE_AGAIN",
     "ZIP_SIGNATURE",
     "Contents",
+    "activations_of_tensorflow",
     "bare",
     "check_architecture",
+    "names_of",
     "refuse_code",
     "scan",
     "scan_architecture",

@@ -9,7 +9,14 @@ from typing import Any
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
 from dnndk_prep.keras_io.scan.calls import MAX_CALLS, call_settings, has_tensor, number_of_calls
 from dnndk_prep.keras_io.scan.rules import KNOWN_PACKAGES, Rules, rules
-from dnndk_prep.keras_io.scan.sizes import Config, too_large, too_large_value, too_many_positions, unrolled_too_far
+from dnndk_prep.keras_io.scan.sizes import (
+    Config,
+    too_large,
+    too_large_value,
+    too_many_positions,
+    too_many_states,
+    unrolled_too_far,
+)
 from dnndk_prep.keras_io.scan.text import parse_json
 from dnndk_prep.keras_io.scan.words import bare, is_marshalled, shown
 
@@ -45,32 +52,46 @@ def check_architecture(
     ModelFileError that lists all classes that Keras does not have.
     """
     walk = _Walk(rules(), frozenset(custom), stored, file)
-    walk.value(architecture, "the model", "")
+    is_endless = number_of_calls(architecture) > MAX_CALLS
+    if not is_endless:
+        walk.value(architecture, "the model", "")
     unrolled = unrolled_too_far([config for _, config in walk.configs])
-    walk.sizes += [text for text in (unrolled, too_many_positions(walk.configs)) if text is not None]
-    if number_of_calls(architecture) > MAX_CALLS:
+    further = (unrolled, too_many_positions(walk.configs), too_many_states(walk.configs))
+    walk.sizes += [text for text in further if text is not None]
+    if is_endless:
         walk.sizes.append(f"more than {MAX_CALLS} calls of layers, those of nested models counted each time")
-    if walk.code:
-        raise UnsafeFileError(
-            f"{file} holds code that would run when it is opened",
-            expected="a model of Keras' own layers and functions",
-            found=_listed(walk.code),
-            remedy="replace them by Keras' layers (Rescaling, Activation, ...) and save the model again",
+    for found, error, problem, expected, remedy in (
+        (
+            *(walk.code, UnsafeFileError, f"{file} holds code that would run when it is opened"),
+            "a model of Keras' own layers and functions",
+            "replace them by Keras' layers (Rescaling, Activation, ...) and save the model again",
+        ),
+        (
+            *(walk.sizes, UnsafeFileError, f"{file} declares more than it holds, or more than any model has"),
+            "layers of the sizes that their weights have",
+            "save the model again",
+        ),
+        (walk.unknown, ModelFileError, *_of_unknown(architecture, walk.unknown, file)),
+    ):
+        if found:
+            raise error(problem, expected=expected, found=_listed(found), remedy=remedy)
+
+
+def _of_unknown(architecture: Any, unknown: list[str], file: str) -> tuple[str, str, str]:
+    """Problem, expectation and remedy for classes that Keras does not have."""
+    config = architecture.get("config") if isinstance(architecture, dict) else None
+    is_model = isinstance(config, dict) and not any(key in config for key in ("layers", "name"))
+    if is_model and unknown:
+        return (
+            f"{file} holds a subclassed model, and no architecture: what it computes stands in its Python class alone",
+            "a Functional or Sequential model",
+            "build it once on an input: x = keras.Input(shape); keras.Model(x, model.call(x)); and save that model",
         )
-    if walk.sizes:
-        raise UnsafeFileError(
-            f"{file} declares more than it holds, or more than any model has",
-            expected="layers of the sizes that their weights have",
-            found=_listed(walk.sizes),
-            remedy="save the model again",
-        )
-    if walk.unknown:
-        raise ModelFileError(
-            f"{file} holds {len(set(walk.unknown))} layer(s) or other class(es) that Keras does not have",
-            expected="Keras' own",
-            found=_listed(walk.unknown),
-            remedy="name your own in model.custom_objects, or replace them and save the model again",
-        )
+    return (
+        f"{file} holds {len(set(unknown))} layer(s) or other class(es) that Keras does not have",
+        "Keras' own",
+        "name your own in model.custom_objects, or replace them and save the model again",
+    )
 
 
 def refuse_code(architecture: Any, file: str) -> None:
@@ -78,13 +99,20 @@ def refuse_code(architecture: Any, file: str) -> None:
     check_architecture(architecture, file)
 
 
-def without_training(value: Any) -> Any:
-    """`value` without what it says about training, at any depth: losses, metrics and optimizers are never loaded."""
+def loadable(value: Any) -> Any:
+    """`value`, which was checked, as loaders may see it, at any depth.
+
+    Without what it says about training: losses, metrics and optimizers are never loaded. Without the modules of the
+    user's own classes: Keras 2 imports whatever module the file names where it does not find the class by its name.
+    """
     if isinstance(value, list):
-        return [without_training(item) for item in value]
-    if isinstance(value, dict):
-        return {key: without_training(item) for key, item in value.items() if key not in TRAINING_KEYS}
-    return value
+        return [loadable(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    result = {key: loadable(item) for key, item in value.items() if key not in TRAINING_KEYS}
+    if isinstance(module := value.get("module"), str) and not rules().is_own(module, str(value.get("class_name"))):
+        result["module"] = None
+    return result
 
 
 class _Walk:
@@ -103,7 +131,8 @@ class _Walk:
     def value(self, value: Any, place: str, key: str) -> None:
         if isinstance(value, list):
             for item in value:
-                self.value(item, place, key)
+                if isinstance(item, list | dict | str):
+                    self.value(item, place, key)
         elif isinstance(value, dict):
             self._dict(value, place, key)
         elif isinstance(value, str) and is_marshalled(value):
@@ -162,10 +191,10 @@ class _Walk:
         config = value.get("config")
         if kind in self._rules.code:
             self.code.append(f"{kind} in {place}")
-        elif {kind, registered, bare(kind), bare(registered or "")} & self._custom:
+        elif self._custom and {kind, registered, bare(kind), bare(registered or "")} & self._custom:
             return
         elif kind == "function":
-            self._function(config, module, registered, place)
+            self._function(config, module, registered, place, key)
             self._place_of(None, kind, place, key)
         elif kind in self._rules.values:
             self._plain_value(value, place)
@@ -195,13 +224,13 @@ class _Walk:
         if not fits:
             self.code.append(f"{kind} as the {shown(key)} of {place}")
 
-    def _function(self, name: Any, module: str | None, registered: str | None, place: str) -> None:
-        if name in self._custom if isinstance(name, str) else False:
+    def _function(self, name: Any, module: str | None, registered: str | None, place: str, key: str) -> None:
+        if isinstance(name, str) and name in self._custom:
             return
-        functions = self._rules.functions
+        tables = (self._rules.functions, self._rules.activations)[: 2 if key in FUNCTION_KEYS else 1]
         # With a module of activations Keras 2 takes the registered name, not the other.
         names_agree = registered in (None, "", "function", name)
-        if not isinstance(name, str) or not names_agree or not functions.holds(module or "", name):
+        if not isinstance(name, str) or not names_agree or not any(one.holds(module or "", name) for one in tables):
             self.code.append(f"the function {shown(module)}.{shown(name)} in {place}")
 
     def _plain_value(self, value: Config, place: str) -> None:
@@ -246,7 +275,9 @@ class _Walk:
             return registered is None or bare(registered).isidentifier()
         if self._rules.is_layer_module(module) and module not in ("keras", "tf_keras"):
             return key in LAYER_PLACES
-        is_layer = key in LAYER_PLACES and isinstance(config, dict) and isinstance(config.get("name"), str)
+        # A subclassed model alone has no name in its config.
+        is_named = isinstance(config, dict) and (isinstance(config.get("name"), str) or not key)
+        is_layer = key in LAYER_PLACES and is_named
         return is_layer and isinstance(registered, str) and module.split(".")[0] not in KNOWN_PACKAGES
 
     def _training(self, value: Any, place: str) -> None:

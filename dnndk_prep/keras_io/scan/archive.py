@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import stat
 import struct
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
+from dnndk_prep.keras_io.scan.foreign import what_is_zipped
 from dnndk_prep.keras_io.scan.text import MAX_BYTES, first_twice
 from dnndk_prep.keras_io.scan.words import shown
 
@@ -19,9 +21,26 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 # Vocabularies of text layers; only looked at, for nothing here reads them.
 ASSETS = "assets/"
 # Keras stores without packing; weights packed by hand do not come near this factor.
-MAX_FACTOR, FREE_BYTES = 32, 64 * 2**20
+MAX_FACTOR, FREE_BYTES = 16, 64 * 2**20
 MAX_MEMBERS = 1000
+# Bytes of the list of members, which zipfile reads at once.
+MAX_LIST = 2**20
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class _Source(io.FileIO):
+    """The file of an archive, of which no long list of members is read: to look at each takes its time."""
+
+    is_open = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self.is_open and (size or -1) > MAX_LIST:
+            raise _LongListError(size)
+        return super().read(-1 if size is None else size)
+
+
+class _LongListError(Exception):
+    """The list of members has this many bytes."""
 
 
 class Archive:
@@ -49,9 +68,17 @@ def open_archive(path: Path) -> Iterator[Archive]:
     into far more than they are; and ModelFileError for what is not a whole archive, also while its parts are read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Source(path) as source, zipfile.ZipFile(source) as archive:
+            source.is_open = True
             _check(archive, path)
             yield Archive(archive, path)
+    except _LongListError as error:
+        raise UnsafeFileError(
+            f"{path} is refused: its list of members is {error} bytes long",
+            expected=f"a .keras archive of {CONFIG}, {METADATA} and {WEIGHTS}",
+            found="far more members",
+            remedy="save the model again: model.save('model.keras')",
+        ) from error
     # What zipfile raises for broken archives; ValueError and OverflowError for impossible numbers in them.
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error, NotImplementedError, RuntimeError),
@@ -73,9 +100,11 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
     for member in members:
         if (what := _what_is_wrong(member)) is not None:
             raise _refused(path, member.filename, what)
+    names = [member.filename for member in members]
+    if not {CONFIG, METADATA} & {*names} and (kind := what_is_zipped(names)) is not None:
+        raise kind.error(path)
     for name in (CONFIG, METADATA, WEIGHTS):
         archive.getinfo(name)
-    names = [member.filename for member in members]
     if len(set(names)) < len(names):
         raise _refused(path, first_twice(names), "there twice")
     for name in names:
@@ -91,8 +120,8 @@ def _check_sizes(members: list[zipfile.ZipInfo], path: Path) -> None:
         packed, unpacked = packed + member.compress_size, unpacked + member.file_size
         if member.filename in (CONFIG, METADATA) and member.file_size > MAX_BYTES:
             raise _refused(path, member.filename, f"{member.file_size} bytes long, larger than any architecture")
-        if unpacked > FREE_BYTES + MAX_FACTOR * whole:
-            raise _refused(path, member.filename, f"unpacked into {member.file_size} bytes from {whole}")
+        if unpacked > FREE_BYTES + MAX_FACTOR * packed:
+            raise _refused(path, member.filename, f"unpacked into {member.file_size} bytes from {member.compress_size}")
     if packed > whole:
         raise zipfile.BadZipFile(f"members of {packed} bytes in a file of {whole}")
 

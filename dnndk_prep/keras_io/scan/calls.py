@@ -9,7 +9,7 @@ from typing import Any
 CONSTANT = "_CONSTANT_VALUE"
 # A model that is called runs all its calls again: 24 models, each of which calls the next twice, are 2^24 calls. The
 # largest published networks have some 3 000.
-MAX_CALLS = 100_000
+MAX_CALLS = 20_000
 
 
 def has_tensor(node: Any) -> bool:
@@ -23,11 +23,12 @@ def call_settings(value: Any) -> Iterator[tuple[str, Any]]:
     """The settings in the calls of a layer, wherever they stand in them; what is inside a shape is the shape's."""
     if isinstance(value, list):
         for item in value:
-            yield from call_settings(item)
+            if isinstance(item, list | dict):
+                yield from call_settings(item)
     elif isinstance(value, dict):
         for key, item in value.items():
             yield key, item
-            if "shape" not in key:
+            if "shape" not in key and isinstance(item, list | dict):
                 yield from call_settings(item)
 
 
@@ -37,7 +38,8 @@ def number_of_calls(value: Any) -> int:
     It stops to count beyond MAX_CALLS.
     """
     if isinstance(value, list):
-        return min(sum(map(number_of_calls, value)), MAX_CALLS + 1)
+        inside = sum(number_of_calls(item) for item in value if isinstance(item, list | dict))
+        return min(inside, MAX_CALLS + 1)
     if not isinstance(value, dict):
         return 0
     inside = sum(number_of_calls(item) for key, item in value.items() if key != "inbound_nodes")
@@ -51,7 +53,7 @@ def number_of_calls(value: Any) -> int:
 def _has_tensor(value: Any) -> bool:
     if isinstance(value, dict):
         return value.get("class_name") == "__keras_tensor__" or any(map(_has_tensor, value.values()))
-    return isinstance(value, list) and any(map(_has_tensor, value))
+    return isinstance(value, list) and any(_has_tensor(item) for item in value if isinstance(item, list | dict))
 
 
 def _layers_read(value: Any) -> Iterator[str]:
@@ -63,4 +65,5 @@ def _layers_read(value: Any) -> Iterator[str]:
     if len(value) in (3, 4) and isinstance(value[0], str):
         yield value[0]
     for item in value:
-        yield from _layers_read(item)
+        if isinstance(item, list | dict):
+            yield from _layers_read(item)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError, UnsafeFileError
-from dnndk_prep.keras_io.scan.architecture import check_architecture, without_training
+from dnndk_prep.keras_io.scan.architecture import check_architecture, loadable
 from dnndk_prep.keras_io.scan.archive import CONFIG, METADATA, WEIGHTS, open_archive
+from dnndk_prep.keras_io.scan.foreign import checkpoint_at, what_is
 from dnndk_prep.keras_io.scan.sandbox import examine_apart
 from dnndk_prep.keras_io.scan.text import JSON_REMEDY, MAX_BYTES, parse_json, too_large
 from dnndk_prep.keras_io.scan.words import shown
@@ -69,6 +70,8 @@ def scan(path: Path, *, custom: Collection[str] = ()) -> Contents:
         return _archive(path, custom)
     if signature.lstrip()[:1] in (b"{", b"["):
         return scan_architecture(path, custom=custom)
+    if (kind := what_is(path)) is not None:
+        raise kind.error(path)
     raise ModelFileError(
         f"{path} is not a complete Keras model",
         expected="an HDF5 file (.h5) or a .keras archive that holds architecture and weights",
@@ -103,6 +106,8 @@ def scan_weights(path: Path) -> Contents:
 
 def signature_of(path: Path) -> bytes:
     """The first bytes of the file. Raises ModelFileError if there is none that can be read."""
+    if (checkpoint := checkpoint_at(path)) is not None:
+        raise checkpoint.error(path)
     if path.is_dir():
         saved = (path / "saved_model.pb").exists()
         raise ModelFileError(
@@ -161,16 +166,17 @@ def _archive(path: Path, custom: Collection[str]) -> Contents:
         archive.weights_to(weights)
         assets = tuple(archive.assets())
     # Before HDF5 sees the weights: code is the worse thing to say of a file.
-    _architecture(config, f"{path}: {CONFIG}", None, custom)
+    data = _parsed(config, f"{path}: {CONFIG}")
+    check_architecture(data, f"{path}: {CONFIG}", custom=custom)
     facts = parse_json(metadata, f"{path}: {METADATA}")
     with _inside(weights, path):
         inside = scan_weights(weights)
-    data = _architecture(config, f"{path}: {CONFIG}", inside.numbers, custom)
+    check_architecture(data, f"{path}: {CONFIG}", stored=inside.numbers, custom=custom)
     return replace(
         inside,
         file=str(path),
         kind="archive",
-        architecture=data,
+        architecture=loadable(data),
         keras_version=_told(facts, "keras_version", str(path)) if isinstance(facts, dict) else "",
         backend=_told(data, "backend", str(path)),
         assets=assets,
@@ -189,6 +195,12 @@ def _inside(weights: Path, path: Path) -> Iterator[None]:
 
 
 def _architecture(text: str | bytes, file: str, stored: int | None, custom: Collection[str]) -> dict[str, Any]:
+    data = _parsed(text, file)
+    check_architecture(data, file, stored=stored, custom=custom)
+    return loadable(data)
+
+
+def _parsed(text: str | bytes, file: str) -> dict[str, Any]:
     data = parse_json(text, file)
     if not isinstance(data, dict) or "class_name" not in data or not isinstance(data.get("config"), dict | list):
         raise ModelFileError(
@@ -197,8 +209,7 @@ def _architecture(text: str | bytes, file: str, stored: int | None, custom: Coll
             found="JSON without class_name and config",
             remedy=JSON_REMEDY,
         )
-    check_architecture(data, file, stored=stored, custom=custom)
-    return without_training(data)
+    return data
 
 
 def _told(data: dict[str, Any], key: str, file: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from h5py import h5a, h5d, h5l, h5t
+
+from dnndk_prep.keras_io.scan.words import names_of
 
 # Real ones: EfficientNetV2-L with its optimizer has 9 000 objects; a nested model adds two levels.
 MAX_OBJECTS = 20_000
@@ -23,7 +24,7 @@ MAX_TEXT = 16 * 2**20
 # What a dataset may declare: as much as a frozen graph holds.
 MAX_DATASET = 2**31
 # All datasets together: no compression of weights comes near this factor, but for small ones, all zeros.
-MAX_FACTOR, FREE_BYTES = 32, 64 * 2**20
+MAX_FACTOR, FREE_BYTES = 16, 64 * 2**20
 # deflate, shuffle, fletcher32, szip, nbit, scaleoffset, lzf; HDF5 loads others from the disk, as native code.
 FILTERS = (1, 2, 3, 4, 5, 6, 32000)
 SLAB = 32 * 2**20
@@ -51,7 +52,10 @@ def examine(path: str) -> dict[str, Any]:
         walk = _Walk(Path(path).stat().st_size)
         walk.group(file, "")
         walk.soft_links(file)
-        _count_reads(file.get("model_weights", file), walk)
+        weights = file.get("model_weights", file)
+        if not isinstance(weights, h5py.Group):
+            raise ValueError("model_weights is no group")
+        _count_reads(weights, walk)
         return {
             "layout": _layout(file),
             "datasets": walk.datasets,
@@ -73,11 +77,15 @@ class _Walk:
         if place.count("/") > MAX_DEPTH:
             raise RefusedError(place[:100], f"groups in more than {MAX_DEPTH} levels")
         self._attributes(group, place)
+        # Before each is looked at, which takes its time.
+        if self._objects + len(group) > MAX_OBJECTS:
+            raise RefusedError(place or "/", f"a group of {len(group)}: more than {MAX_OBJECTS} groups and datasets")
         for name in group.id:
             text = name.decode("utf-8", errors="backslashreplace")
             here = f"{place}/{text}"
             link = group.id.links.get_info(name)
             if link.type == h5l.TYPE_SOFT:
+                self._count(here)
                 self._links.append(here)
             elif link.type != h5l.TYPE_HARD:
                 raise RefusedError(here, f"a link to another file{_target(group, name)}")
@@ -109,9 +117,7 @@ class _Walk:
             raise RefusedError(place, f"with it {self._declared} bytes are declared, more than the file can hold")
 
     def _object(self, item: h5py.HLObject, address: int, here: str) -> None:
-        self._objects += 1
-        if self._objects > MAX_OBJECTS:
-            raise RefusedError(here, f"one of more than {MAX_OBJECTS} groups and datasets")
+        self._count(here)
         if isinstance(item, h5py.Group):
             # A circle of links never ends, and thirty groups with two links to the next have 2^30 paths.
             if address in self._seen:
@@ -124,6 +130,11 @@ class _Walk:
         else:
             raise RefusedError(here, "a named datatype")
 
+    def _count(self, here: str) -> None:
+        self._objects += 1
+        if self._objects > MAX_OBJECTS:
+            raise RefusedError(here, f"one of more than {MAX_OBJECTS} groups and datasets")
+
     def _dataset(self, item: h5py.Dataset, here: str) -> None:
         layout = item.id.get_create_plist()
         if layout.get_external_count():
@@ -132,9 +143,12 @@ class _Walk:
             raise RefusedError(here, "a virtual dataset")
         if item.shape is None:
             raise RefusedError(here, "a dataset without a shape")
-        for number in range(layout.get_nfilters()):
-            if layout.get_filter(number)[0] not in FILTERS:
-                raise RefusedError(here, f"packed by the filter {layout.get_filter(number)[0]}")
+        filters = [layout.get_filter(number)[0] for number in range(layout.get_nfilters())]
+        for number in filters:
+            if number not in FILTERS:
+                raise RefusedError(here, f"packed by the filter {number}")
+            if filters.count(number) > 1:
+                raise RefusedError(here, f"packed by the filter {number} more than once")
         kind = item.id.get_type()
         if kind.get_class() not in (h5t.INTEGER, h5t.FLOAT, h5t.ENUM):
             raise RefusedError(here, f"no numbers: {_kind_of(kind)}")
@@ -143,9 +157,14 @@ class _Walk:
             raise RefusedError(here, f"declared as {item.shape}, {declared} bytes")
         if layout.get_layout() != h5d.CHUNKED and stored < declared:
             raise RefusedError(here, f"declared as {item.shape}, {declared} bytes, of which {stored} are stored")
-        self.add(declared, here)
         if layout.get_layout() == h5d.CHUNKED:
-            _read(item, layout.get_chunk(), here)
+            chunk = layout.get_chunk()
+            # A chunk is unpacked as a whole, and may be larger than what is asked of it.
+            parts = math.prod(-(-size // part) for size, part in zip(item.shape, chunk, strict=True))
+            self.add(max(declared, parts * math.prod(chunk) * kind.get_size()), here)
+            _read(item, chunk, here)
+        else:
+            self.add(declared, here)
         self.datasets[here] = [list(item.shape), item.dtype.str]
 
     def _attributes(self, item: h5py.HLObject, place: str) -> None:
@@ -168,27 +187,17 @@ class _Walk:
 
 def _count_reads(group: h5py.Group, walk: _Walk) -> None:
     """The classic layout lists the weights by name, and a loader reads them as often as they are listed."""
-    for layer in _names(group, "layer_names"):
+    for layer in names_of(group, "layer_names"):
         inner = group.get(layer)
         if not isinstance(inner, h5py.Group):
             continue
-        for name in _names(inner, "weight_names"):
+        for name in names_of(inner, "weight_names"):
             place = f"{inner.name.rstrip('/')}/{name}"
             if place in walk.datasets:
                 shape, dtype = walk.datasets[place]
                 walk.add(math.prod(shape) * np.dtype(dtype).itemsize, place)
             elif isinstance(weight := inner.get(name), h5py.Dataset):
                 walk.add(weight.size * weight.dtype.itemsize, place)
-
-
-def _names(group: h5py.Group, attribute: str) -> Iterator[str]:
-    """Keras cuts a list that does not fit into an attribute: name0, name1, ..."""
-    keys = [attribute] if attribute in group.attrs else []
-    while f"{attribute}{len(keys)}" in group.attrs and keys != [attribute]:
-        keys.append(f"{attribute}{len(keys)}")
-    for key in keys:
-        for name in np.atleast_1d(group.attrs[key]).tolist():
-            yield name.decode("utf-8", errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _read(item: h5py.Dataset, chunk: tuple[int, ...], here: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -18,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError, UnsafeFileError
-from dnndk_prep.keras_io.scan.hdf5 import RefusedError, examine
 from dnndk_prep.keras_io.scan.words import shown
 
 # Address space: enough for h5py and any list of names, too little for a bomb.
 MAX_MEMORY = 2**30
 # Seconds of the processor, and more for what is packed; seconds of the clock for a file system that hangs.
-CPU_SECONDS, BYTES_A_SECOND, CLOCK_SECONDS = 3.0, 20e6, 120
+CPU_SECONDS, BYTES_A_SECOND, CLOCK_SECONDS = 1.0, 20e6, 120
 MEMORY = ("the file", f"in need of more than {MAX_MEMORY} bytes of memory")
 # Runs with the module path of this process, not with the working folder's: a file there may be called h5py.py.
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dnndk_prep.keras_io.scan import sandbox; "
@@ -61,6 +61,8 @@ def examine_apart(path: Path) -> dict[str, Any]:
 def serve() -> None:
     """Answer each path on the standard input by a line of JSON: {"status": of the process, "answer": or null}."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Once, for all forks; the process that asks needs neither h5py nor numpy.
+    importlib.import_module("dnndk_prep.keras_io.scan.hdf5")
     for line in sys.stdin:
         reader, writer = os.pipe()
         child = os.fork()
@@ -77,6 +79,8 @@ def serve() -> None:
 
 def _answer(path: str, writer: int) -> None:
     """In the fork: look at the file, write the answer, and leave without cleaning up for the server."""
+    from dnndk_prep.keras_io.scan.hdf5 import RefusedError, examine
+
     try:
         seconds = CPU_SECONDS + Path(path).stat().st_size / BYTES_A_SECOND
         signal.setitimer(signal.ITIMER_PROF, seconds)

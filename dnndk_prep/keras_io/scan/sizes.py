@@ -6,7 +6,7 @@ Keras makes room for all of it while it builds a layer, before it looks at a sin
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Config = dict[str, Any]
@@ -20,13 +20,27 @@ MAX_TENSOR = 2**27
 # Numbers in an input, of which several examples are kept at once: 4 700 x 4 700 pixels in three channels.
 MAX_INPUT = 2**26
 INPUT_SHAPES = ("batch_shape", "batch_input_shape")
+# Far more than a tensor has axes, or a model inputs.
+MAX_AXES = 10_000
+# Numbers in the states that a stateful layer keeps for a whole batch; Keras makes room for them with its weights.
+MAX_STATES = 2**24
 # Beyond this all is too large; a number of 4 000 digits takes its time.
 MAX_NUMBER = 2**63
 # A LocallyConnected layer gets nodes for each position (implementation 1 and 3), or a matrix of all its inputs and
 # outputs (2), and its weights are made before the stored ones are seen.
 MAX_POSITIONS = {1: 2**16, 2: 2**14, 3: 2**16}
 # A loop that is unrolled gets a dozen nodes a step.
-MAX_UNROLLED = 4096
+MAX_UNROLLED = 512
+
+# Recurrent layers: how many matrices of units x units they have.
+GATES: Mapping[str, int] = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
+# Layers of which some settings (by their names in Keras 2 and 1) multiplied are weights.
+PRODUCTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    **dict.fromkeys(("Embedding", "ReversibleEmbedding"), (("input_dim",), ("output_dim",))),
+    "Dense": (("units", "output_dim"),),
+    "MaxoutDense": (("units", "output_dim"), ("nb_feature",)),
+    "MultiHeadAttention": (("num_heads",), ("key_dim",)),
+}
 
 LIMITS: Mapping[str, int] = {
     **dict.fromkeys(("kernel_size", "pool_size", "pool_length", "strides", "dilation_rate", "subsample"), 2**16),
@@ -102,6 +116,27 @@ def too_many_positions(kinds: Iterable[tuple[str, Config]]) -> str | None:
     return None
 
 
+def too_many_states(kinds: Iterable[tuple[str, Config]]) -> str | None:
+    """What gives a stateful layer too many states, of which it has some for each example of the batch.
+
+    A convolution keeps them for each position of its input, too.
+    """
+    pairs = list(kinds)
+    if not any(config.get("stateful") for _, config in pairs):
+        return None
+    keys = ("units", "filters", "output_dim", "nb_filter", "state_size")
+    states = max((number for _, config in pairs for key in keys for number in _numbers(config.get(key))), default=1)
+    is_convolution = any("Conv" in kind and "LSTM" in kind and config.get("stateful") for kind, config in pairs)
+    for _, config in pairs:
+        for key in INPUT_SHAPES:
+            shape = config.get(key)
+            if isinstance(shape, list) and shape:
+                examples = _product(_numbers(shape)) if is_convolution else _whole(shape[0])
+                if _product([examples, states]) > MAX_STATES:
+                    return f"a stateful layer of {states} states with {key} {reprlib.repr(shape)}"
+    return None
+
+
 def _limit(config: Config) -> int:
     kind = config.get("implementation", 1)
     return MAX_POSITIONS.get(kind, MAX_POSITIONS[2]) if isinstance(kind, int) else MAX_POSITIONS[2]
@@ -111,24 +146,15 @@ def least_weights(kind: str, config: Config) -> int:
     """A number of weights that a layer of class `kind` has at least, whatever its input is."""
 
     def number(*keys: str) -> int:
-        found = [_whole(config[key]) for key in keys if key in config]
-        return found[0] if found else 1
+        return next((_whole(config[key]) for key in keys if key in config), 1)
 
-    units = number("units", "output_dim")
-    rules: dict[str, Callable[[], int]] = {
-        "Embedding": lambda: number("input_dim") * number("output_dim"),
-        "ReversibleEmbedding": lambda: number("input_dim") * number("output_dim"),
-        "EinsumDense": lambda: _product(_whole(item) for item in _flat(config.get("output_shape"))),
-        "Dense": lambda: units,
-        "MaxoutDense": lambda: units * number("nb_feature"),
-        "SimpleRNN": lambda: units * units,
-        "GRU": lambda: 3 * units * units,
-        "LSTM": lambda: 4 * units * units,
-        "MultiHeadAttention": lambda: number("num_heads") * number("key_dim"),
-    }
     plain = kind.removeprefix("CuDNN").removesuffix("Cell")
-    if plain in rules:
-        return rules[plain]()
+    if plain in GATES:
+        return GATES[plain] * number("units", "output_dim") ** 2
+    if plain in PRODUCTS:
+        return _product(number(*keys) for keys in PRODUCTS[plain])
+    if plain == "EinsumDense":
+        return _product(_whole(item) for item in _flat(config.get("output_shape")))
     if "Conv" in kind:
         kernel = _product(_kernel(kind, config)) if not kind.startswith("Separable") else 1
         filters = number("filters", "nb_filter") if "Depthwise" not in kind else number("depth_multiplier")
@@ -150,6 +176,9 @@ def _large_shapes(key: str, value: Any, seen: set[int]) -> Iterator[str]:
         if id(value) in seen:
             return
         seen.add(id(value))
+        if len(value) > MAX_AXES:
+            yield f"{key} of {len(value)} sizes"
+            return
         inner = value.values() if isinstance(value, dict) else value
         sizes = [] if isinstance(value, dict) else [_whole(one) for one in value if not isinstance(one, list | dict)]
         if _product(sizes) > limit:
@@ -182,6 +211,8 @@ def _numbers(value: Any) -> list[int]:
 
 def _whole(value: Any) -> int:
     """The number that Keras may take `value` for: it calls int() on some settings, of floats and digits, too."""
+    if type(value) is int:
+        return min(max(value, 1), MAX_NUMBER)
     if isinstance(value, str) and len(value) > 20:
         return 1
     try:

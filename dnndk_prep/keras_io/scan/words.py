@@ -12,10 +12,26 @@ def bare(name: str) -> str:
     return name.rpartition(">")[2]
 
 
+def names_of(group: Any, attribute: str) -> list[str]:
+    """The names in an attribute of an HDF5 group, of layers or of weights.
+
+    Keras spreads a list that does not fit into one over attribute0, attribute1, ...
+    """
+    keys = [attribute] if attribute in group.attrs else []
+    while f"{attribute}{len(keys)}" in group.attrs and keys != [attribute]:
+        keys.append(f"{attribute}{len(keys)}")
+    values: list[Any] = []
+    for key in keys:
+        value = group.attrs[key]
+        value = value.tolist() if hasattr(value, "tolist") else value
+        values += value if isinstance(value, list) else [value]
+    return [value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value) for value in values]
+
+
 def shown(value: Any, length: int = 100) -> str:
     """A stranger's text in a message: one line, no control characters, not longer than `length`."""
-    text = value if isinstance(value, str) else repr(value)
-    return "".join(sign if sign.isprintable() else "?" for sign in text[:length])
+    text = (value if isinstance(value, str) else repr(value))[:length]
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def is_marshalled(text: str) -> bool:

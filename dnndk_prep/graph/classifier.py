@@ -25,16 +25,17 @@ class Classifier:
 
     def __init__(self, source: GraphSource, inputs: Sequence[str] = (), output: str | None = None) -> None:
         """Raises what Inference raises, and UsageError where several outputs could be meant."""
-        source = replace(source, graph_def=without_fix_neurons(source.graph_def, source.file))
-        refuse_unsafe(source.graph_def, source.file)
+        # The ends are those of the graph as it came: a FixNeuron may be one.
+        plain = replace(source, graph_def=without_fix_neurons(source.graph_def, source.file))
+        refuse_unsafe(plain.graph_def, source.file)
         told_inputs, told_outputs = _told(source)
         names = list(inputs) or told_inputs or [found.name for found in find_inputs(source.graph_def)]
         self.output = output or self._one(
             source, told_outputs or [found.name for found in find_outputs(source.graph_def, names)]
         )
         self._constants = {name: value for name, (value, _) in find_constants(source.graph_def, names).items()}
-        self._inference = Inference(source, [*names, *self._constants], [self.output])
-        specs = tensor_specs(source.graph_def, [node_of(name) for name in names])
+        self._inference = Inference(plain, [*names, *self._constants], [self.output])
+        specs = tensor_specs(plain.graph_def, [node_of(name) for name in names])
         self.inputs: tuple[TensorSpec, ...] = specs
         self._names = dict(zip((spec.name for spec in specs), names, strict=True))
 

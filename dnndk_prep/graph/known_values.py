@@ -68,6 +68,14 @@ def _slice(known: KnownValues, node: NodeDef) -> Numbers | None:
     return values[0][None if node.attr["begin_mask"].i else begin : None if node.attr["end_mask"].i else end : stride]
 
 
+def _part(known: KnownValues, node: NodeDef) -> Numbers | None:
+    values = known.inputs(node)
+    if values is None or values[0].ndim != 1 or any(len(value) != 1 or value[0] is None for value in values[1:]):
+        return None
+    begin, size = (int(value[0]) for value in values[1:])
+    return values[0][begin:] if size == -1 else values[0][begin : begin + size]
+
+
 def _pack(known: KnownValues, node: NodeDef) -> Numbers | None:
     values = known.inputs(node)
     if values is None or any(value.ndim for value in values):
@@ -119,6 +127,7 @@ RULES: Mapping[str, Callable[[KnownValues, NodeDef], Numbers | None]] = {
     "Identity": _identity,
     "Cast": _identity,
     "StridedSlice": _slice,
+    "Slice": _part,
     "Pack": _pack,
     "ConcatV2": _concat,
     "GatherV2": _gather,

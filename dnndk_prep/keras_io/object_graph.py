@@ -15,6 +15,8 @@ OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 # Where Keras and TensorFlow hang what only a training needs.
 TRAINING = ("optimizer", "keras_api", "loss_tracker", "metrics")
+# The model's own weights, which an optimizer of Keras 3 holds as well: their key may lead through it.
+WEIGHTS = "_trainable_variables"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def _place(key: str) -> str:
 
 
 def _is_training(key: str) -> bool:
-    return any(part in TRAINING for part in key.split("/"))
+    parts = key.split("/")
+    return any(part in TRAINING for part in parts) and WEIGHTS not in parts
 
 
 def _are_equal(same: Sequence[StoredObject], read: Callable[[str], np.ndarray]) -> bool:

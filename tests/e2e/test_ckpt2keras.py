@@ -309,3 +309,76 @@ def test_vgg16_of_tf_slim_becomes_that_of_keras(slim_vgg16: Path, capsys: pytest
     run(stored, "--model", slim_vgg16 / "vgg16.json", "--out", out, "--map", slim_vgg16 / "map.yaml")
     assert "fc1/kernel  <-  vgg_16/fc6/weights  (the map; " in capsys.readouterr().out
     assert out.read_bytes() == first
+
+
+def weights_of_keras_2(model: keras.Model, folder: Path) -> Path:
+    model.save_weights(str(folder / "weights"))
+    return folder / "weights.index"
+
+
+def checkpoint_of_a_training(model: keras.Model, folder: Path) -> Path:
+    """With an optimizer whose slots have the weights' shapes."""
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    return Path(tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(str(folder / "ckpt")))
+
+
+def exported(model: keras.Model, folder: Path) -> Path:
+    model.export(str(folder / "saved"), verbose=False)
+    return folder / "saved"
+
+
+def saved_by_keras_2(model: keras.Model, folder: Path) -> Path:
+    model.save(folder / "saved", save_format="tf")
+    return folder / "saved"
+
+
+OBJECT_FORMS = [
+    (tf_keras, weights_of_keras_2),
+    (tf_keras, checkpoint_of_a_training),
+    (tf_keras, saved_by_keras_2),
+    (keras, checkpoint_of_a_training),
+    (keras, exported),
+]
+
+
+@pytest.mark.parametrize(("kind", "store"), OBJECT_FORMS)
+def test_a_checkpoint_of_tensorflow_2_comes_back_bit_for_bit(
+    kind: type, store: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    trained = with_values(every_layer(kind))
+    stored = store(trained, tmp_path)
+    fresh = with_values(every_layer(kind))
+    fresh.save(tmp_path / "fresh.h5")
+    run(stored, "--model", tmp_path / "fresh.h5", "--out", tmp_path / "out.h5")
+    same_bits(kind.models.load_model(tmp_path / "out.h5", compile=False), trained)
+    told = capsys.readouterr().out
+    assert "fc/kernel  <-  fc/kernel" in told
+    assert "no weight took" not in told
+
+
+def test_a_checkpoint_of_objects_that_have_no_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A tf.Module of two layers with weights of one name: they are called by their places, and a map tells which."""
+
+    class Module(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = tf.Module()
+            self.first.w = tf.Variable(RANDOM.random((4, 4), np.float32), name="w")
+            self.second = tf.Module()
+            self.second.w = tf.Variable(RANDOM.random((4, 4), np.float32), name="w")
+
+    module = Module()
+    prefix = tf.train.Checkpoint(net=module).write(str(tmp_path / "net"))
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, keras.layers.Dense(4, use_bias=False, name="b")(
+        keras.layers.Dense(4, use_bias=False, name="a")(x)
+    ))  # fmt: skip
+    model.save(tmp_path / "m.h5")
+    run(prefix, "--model", tmp_path / "m.h5", "--out", tmp_path / "out.h5", code=3)
+    assert "net/first/w" in capsys.readouterr().out
+    (tmp_path / "map.yaml").write_text("a/kernel: net/first/w\nb/kernel: net/second/w\n")
+    run(prefix, "--model", tmp_path / "m.h5", "--out", tmp_path / "out.h5", "--map", tmp_path / "map.yaml")
+    filled = keras.models.load_model(tmp_path / "out.h5", compile=False)
+    assert filled.get_weights()[0].tobytes() == module.first.w.numpy().tobytes()
+    assert filled.get_weights()[1].tobytes() == module.second.w.numpy().tobytes()

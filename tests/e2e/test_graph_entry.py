@@ -125,6 +125,9 @@ def within(graph: GraphArtifact, wanted: np.ndarray) -> bool:
     return bool(np.abs(got - wanted).max() <= 1e-5 * max(1.0, np.abs(wanted).max()))
 
 
+LAYERS = ("Conv2D", "DepthwiseConv2dNative", "Relu", "MaxPool", "Reshape", "MatMul", "Softmax")
+
+
 @pytest.mark.parametrize("reader", ["1.9", "1.15"])
 @pytest.mark.parametrize("make", [keras_3_export, keras_2_saved_model, keras_3_frozen, keras_2_frozen])
 def test_a_network_becomes_the_plain_form(make: Callable, reader: str, tmp_path: Path):
@@ -137,6 +140,10 @@ def test_a_network_becomes_the_plain_form(make: Callable, reader: str, tmp_path:
         "MatMul": 1, "Softmax": 1,
     }  # fmt: skip
     assert graph.input_names == ["image"]
+    # After the layers, whoever made the graph.
+    assert [node.name for node in graph.graph_def.node if node.op in LAYERS] == [
+        "conv1/Conv2D", "relu1/Relu", "dw/depthwise", "pool/MaxPool", "flat/Reshape", "prob/MatMul", "prob/Softmax",
+    ]  # fmt: skip
     record = json.loads((tmp_path / "workspace" / "optimize_for_inference" / "stage.json").read_text())
     assert record["facts"]["proof"]["accuracy"]["images"] == 2000
 
@@ -169,6 +176,59 @@ def test_inputs_and_outputs_by_the_users_names(tmp_path: Path):
     graph = optimized(tmp_path)
     assert graph.output_names == [relu]
     assert graph.outputs[0].shape == (None, 15, 15, 6)
+
+
+@pytest.mark.parametrize("make", [keras_3_export, keras_3_frozen])
+def test_layers_name_the_ends(make: Callable, tmp_path: Path):
+    path, wanted = make(tmp_path)
+    yaml = f"model: {{path: {path}}}\ngraph: {{inputs: {{image: photo}}, outputs: {{prob: scores}}}}\n"
+    (tmp_path / "pipeline.yaml").write_text(yaml)
+    assert cli.main(["run", str(tmp_path / "pipeline.yaml"), "--to", "freeze_graph"]) == 0
+    graph = GraphArtifact.load(tmp_path / "workspace" / "freeze_graph")
+    assert (graph.input_names, graph.output_names) == (["photo"], ["scores"])
+    assert within(graph, wanted)
+    entry = next(folder for folder in ("keras_2_tf", "freeze_graph") if (tmp_path / "workspace" / folder).exists())
+    record = json.loads((tmp_path / "workspace" / entry / "stage.json").read_text())
+    assert record["facts"]["layers"] == {"inputs": ["image"], "outputs": ["prob"]}
+
+
+def variables_saved(folder: Path, *, resource: bool) -> Path:
+    """A TensorFlow 1 graph with its checkpoint, made with today's TensorFlow."""
+    v1, random = tf.compat.v1, np.random.default_rng(6)
+    with tf.Graph().as_default(), v1.Session() as session:
+        v1.get_variable_scope().set_use_resource(resource)
+        x = v1.placeholder(tf.float32, [None, 32, 32, 3], name="image")
+        kernel = v1.get_variable("conv1/kernel", initializer=random.random((3, 3, 3, 4), np.float32))
+        rows = tf.reduce_mean(tf.nn.conv2d(x, kernel, 2, "SAME", name="conv1/Conv2D"), [1, 2], name="gap/Mean")
+        weights = v1.get_variable("fc/kernel", initializer=random.random((4, 10), np.float32))
+        tf.matmul(rows, weights, name="fc/MatMul")
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, str(folder / "model.ckpt"))
+    return folder / "model.ckpt.meta"
+
+
+@pytest.mark.parametrize("resource", [True, False])
+def test_variables_of_a_checkpoint_may_stay(resource: bool, tmp_path: Path):
+    path = variables_saved(tmp_path, resource=resource)
+    (tmp_path / "pipeline.yaml").write_text(
+        f"model: {{path: {path}}}\nfreeze_graph: {{keep_vars: [fc/kernel]}}\ngraph: {{reader: '1.15'}}\n"
+    )
+    assert cli.main(["run", str(tmp_path / "pipeline.yaml"), "--to", "optimize_for_inference"]) == 0
+    kinds = {node.name: node.op for node in optimized(tmp_path).graph_def.node}
+    assert kinds["fc/kernel"] == ("VarHandleOp" if resource else "VariableV2")
+    assert kinds["conv1/kernel"] == "Const"
+    record = json.loads((tmp_path / "workspace" / "freeze_graph" / "stage.json").read_text())
+    assert record["facts"]["kept_variables"] == ["fc/kernel"]
+    assert record["facts"]["proof"]["probe"]["max_abs_diff"] < 1e-5
+
+
+def test_a_frozen_graph_has_no_variables_to_keep(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path, _ = keras_2_frozen(tmp_path)
+    (tmp_path / "pipeline.yaml").write_text(f"model: {{path: {path}}}\nfreeze_graph: {{keep_vars: [conv1/kernel]}}\n")
+    assert cli.main(["run", str(tmp_path / "pipeline.yaml"), "--to", "freeze_graph"]) == 2
+    error = capsys.readouterr().err
+    assert "conv1/kernel is no variable of net.pb" in error
+    assert "Traceback" not in error
 
 
 def test_a_typo_in_an_output_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -235,6 +295,26 @@ def test_any_graph_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert entered(tmp_path / "net.pb", tmp_path) == 0
     ours = tmp_path / "workspace" / "optimize_for_inference" / "optimized_graph.pb"
     assert accuracy(tmp_path, ours, capsys, "--images", "500")["top1"] == found["top1"]
+
+
+def test_a_quantized_graph_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The FixNeurons of the vendor's quantizers are computed: scores of three bits are often equal."""
+    from dnndk_prep.data.datasets import open_dataset
+    from dnndk_prep.data.preprocess import Preprocess
+
+    model = network(tf_keras)
+    graph_def = tf.compat.v1.GraphDef.FromString(frozen(model))
+    end = graph_def.node.add(name="prob/aquant", op="FixNeuron", input=["Identity"])
+    for key, value in {"bit_width": 4, "quantize_pos": 3, "mode": 1, "phase": 1}.items():
+        end.attr[key].i = value
+    (tmp_path / "quantize_eval_model.pb").write_bytes(graph_def.SerializeToString())
+    part = open_dataset("fashion_mnist_sample", None, None, seed=0).test
+    scores = model(next(part.batches(Preprocess(scale=1 / 255), 200, range(200)))[0]).numpy()
+    rounded = np.clip(np.floor(scores.astype(np.float64) * 8 + 0.5), -8, 7) / 8
+    assert (rounded.argmax(-1) != scores.argmax(-1)).any()
+    found = accuracy(tmp_path, tmp_path / "quantize_eval_model.pb", capsys, "--images", "200")
+    assert found["output"] == "prob/aquant"
+    assert found["top1"] == pytest.approx((rounded.argmax(-1) == part.labels[:200]).mean())
 
 
 def test_a_graph_that_the_data_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -22,6 +22,7 @@ from dnndk_prep import cli
 from dnndk_prep.config import Config
 from dnndk_prep.errors import StageError, UsageError
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
+from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.stages import export
 from dnndk_prep.stages.context import StageContext
 
@@ -202,6 +203,20 @@ def one_tag(case: Case) -> Path:
 def output_of(case: Case) -> str:
     facts = json.loads((case.exported / "stage.json").read_text())["facts"]["saved_model"]
     return str(facts["outputs"]["scores"]).removesuffix(":0")
+
+
+def test_what_was_exported_with_a_learning_phase_comes_back_in(phased: Case, tmp_path: Path):
+    """The signature lists the flag as an input; it is no input of the model."""
+    (tmp_path / "p.yaml").write_text(f"model: {{path: {phased.saved}}}\ngraph: {{reader: '1.15'}}\n")
+    assert cli.main(["run", str(tmp_path / "p.yaml"), "--to", "optimize_for_inference"]) == 0
+    graph = GraphArtifact.load(tmp_path / "workspace" / "optimize_for_inference")
+    assert graph.input_names == [phased.input]
+    assert not any("learning_phase" in node.name or node.op.startswith("Random") for node in graph.graph_def.node)
+    with GraphRunner(graph.graph_def, graph.output_names) as runner:
+        assert_within(runner.run({phased.input: phased.batch}), [phased.wanted])
+    assert "keras_learning_phase is set to False" in "".join(
+        path.read_text() for path in (tmp_path / "workspace").glob("*/op_names.txt")
+    )
 
 
 def test_training_batch_norms_use_the_batch(tmp_path: Path):

@@ -64,7 +64,38 @@ def test_a_dilated_depthwise_convolution_stays():
         y = tf.nn.depthwise_conv2d(image(), normal(random, 2, 2, 3, 1), [1, 1, 1, 1], "SAME", dilations=[2, 2])
         tf.nn.relu(y, name="out")
 
-    assert "BatchToSpaceND" in ops(Made(make, x=X).check(fuse_dilations, "out").graph_def)
+    done = Made(make, x=X).check(fuse_dilations, "out")
+    assert "BatchToSpaceND" in ops(done.graph_def)
+    (note,) = done.notes
+    assert note.startswith("depthwise (DepthwiseConv2dNative) stays")
+
+
+OWN_BATCH = (
+    lambda x: tf.stack([tf.shape(x)[0], -1]),
+    lambda x: tf.concat([tf.shape(x)[0:1], [-1]], 0),
+    lambda x: tf.concat([tf.slice(tf.shape(x), [0], [1]), [-1]], 0),
+)
+
+
+@pytest.mark.parametrize("shape", OWN_BATCH, ids=["stack", "concat", "slice"])
+def test_a_flatten_by_the_tensors_own_batch_has_a_constant_shape(shape):
+    """As TensorFlow 1.9 writes it: TensorFlow infers no size of the result."""
+
+    def make(random):
+        x = image()
+        tf.nn.relu(tf.reshape(x, shape(x)), name="out")
+
+    done = Made(make, x=X).check(static_shapes, "out").graph_def
+    assert ops(done) == {"Reshape": 1, "Relu": 1}
+    assert axes_of(done, next(one.name for one in done.node if one.op == "Reshape")) == [-1, 108]
+
+
+def test_a_reshape_by_the_batch_of_another_tensor_stays():
+    def make(random):
+        x, other = image(), V1.placeholder(tf.float32, [None, 2], name="other")
+        tf.nn.relu(tf.reshape(x, [tf.shape(other)[0], -1]), name="out")
+
+    assert ops(Made(make, x=X, other=(1, 2)).check(static_shapes, "out").graph_def)["Pack"] == 1
 
 
 def test_moves_that_move_nothing_go():

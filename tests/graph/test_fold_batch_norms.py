@@ -377,3 +377,22 @@ def test_float64_stays_float64():
     made.feeds = {"y": np.random.default_rng(0).normal(size=(2, 4))}
     done = made.check(fold_batch_norms, "out", tolerance=1e-12)
     assert ops(done.graph_def) == {"MatMul": 1, "BiasAdd": 1}
+
+
+def test_the_mean_of_a_norm_that_stays_is_told():
+    """vai_q_tensorflow crashes there; an activation between keeps it alive."""
+
+    def make(random):
+        gamma, beta, mean, variance = statistics(random, 3)
+        norm = {"scale": gamma, "offset": beta, "mean": mean, "variance": variance, "is_training": False}
+        y = tf.raw_ops.FusedBatchNormV3(x=tf.nn.relu(image()), name="bn", **norm)[0]
+        tf.reduce_mean(y, [1, 2], name="gap")
+        z = tf.raw_ops.FusedBatchNormV3(x=tf.nn.relu(image_of("other")), name="well", **norm)[0]
+        tf.reduce_mean(tf.nn.relu(z), [1, 2], name="out")
+
+    def image_of(name):
+        return V1.placeholder(tf.float32, [None, 6, 6, 3], name=name)
+
+    notes = Made(make, x=(2, 6, 6, 3), other=(2, 6, 6, 3)).check(fold_batch_norms, "gap", "out").notes
+    assert ["crashes where gap (Mean) reads it" in note for note in notes if note.startswith("bn stays")] == [True]
+    assert ["crashes" in note for note in notes if note.startswith("well stays")] == [False]

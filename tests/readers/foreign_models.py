@@ -150,7 +150,27 @@ def loop(session, folder):
     return freeze(session, [score.op.name], folder)
 
 
-CASES = [keras_phase, layers_flag, keep_prob, training_mode, saved_model, loop]
+def flattens(session, folder):
+    """A Flatten as each way to write one leaves it in a graph."""
+    image = tf.placeholder(tf.float32, [None, 12, 12, 3], name="image")
+    x = tf.layers.conv2d(image, 4, 3, 2, activation=tf.nn.relu, name="conv1")
+    by_hand = tf.reshape(x, tf.stack([tf.shape(x)[0], tf.reduce_prod(tf.shape(x)[1:])]), name="by_hand/flat")
+    flat = [
+        tf.layers.flatten(x, name="layers_flat"),
+        tf.keras.layers.Flatten(name="keras_flat")(x),
+        tf.contrib.layers.flatten(x, scope="slim_flat"),
+        tf.reshape(x, [tf.shape(x)[0], 100], name="half/flat"),
+        by_hand,
+    ]
+    # matmul, since tf.layers.dense wants to know the last axis, and by hand nobody tells.
+    parts = [tf.matmul(one, tf.get_variable("weights%d" % i, [100, 3])) for i, one in enumerate(flat)]
+    score = tf.add_n(parts, name="score")
+    start(session)
+    write(folder, {"image": IMAGES}, [session.run(score, {image: IMAGES})])
+    return freeze(session, [score.op.name], folder)
+
+
+CASES = [keras_phase, layers_flag, keep_prob, training_mode, saved_model, loop, flattens]
 
 
 def main():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conversion import assert_within
 from environments import READERS, without_tensorflow
 
@@ -17,7 +18,7 @@ from dnndk_prep import cli
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.run import GraphRunner
 
-CASES = ("keras_phase", "layers_flag", "keep_prob", "training_mode", "saved_model", "loop")
+CASES = ("keras_phase", "layers_flag", "keep_prob", "training_mode", "saved_model", "loop", "flattens")
 # What belongs to training, and must not be left in a network without a loop.
 TRAINING = ("Switch", "Merge", "If", "RandomUniform", "PlaceholderWithDefault", "Assign", "AssignVariableOp", "Floor")
 EXTRA = {"keep_prob": "  checkpoint: {folder}\n  inputs: {{image: [null, 12, 12, 3]}}\n"}
@@ -80,6 +81,17 @@ def test_it_is_read_by_the_oldest_tensorflow(reader, written: dict[str, Path], c
     with np.load(path.parent / "in.npz") as given, np.load(path.parent / "out.npz") as gave:
         feeds = dict(zip(graph.input_names, [given[key] for key in sorted(given)], strict=True))
         assert_within(reader.run(graph, feeds), [gave[f"y{i}"] for i in range(len(gave.files))])
+
+
+def test_every_flatten_has_a_constant_shape(written: dict[str, Path], tmp_path: Path):
+    graph = entered(written["flattens"], "flattens", "1.9", tmp_path)
+    found = Counter(node.op for node in graph.graph_def.node)
+    assert found["Reshape"] == 5
+    assert not {"Shape", "StridedSlice", "Pack", "Prod"} & set(found)
+    nodes = {node.name: node for node in graph.graph_def.node}
+    shapes = [nodes[node.input[1]].attr["value"].tensor for node in nodes.values() if node.op == "Reshape"]
+    shapes = [tf.make_ndarray(shape).tolist() for shape in shapes]
+    assert shapes == [[-1, 100]] * 5
 
 
 def test_flags_and_labels_are_told_apart(written: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -78,6 +78,32 @@ def test_zero_accuracy_is_a_measurement():
     assert rows(rendered(stage("keras_2_tf", {"proof": proof(0.0)})), "Accuracy")[0][1] == "0.00 %"
 
 
+def test_a_saved_model_with_its_names_and_its_proof():
+    saved = {
+        "folder": "saved_model/net|/1",
+        "signature": "classify",
+        "tags": ["serve", "small"],
+        "inputs": {"x": "image:0"},
+        "outputs": {"scores": "prob/Softmax:0"},
+        "learning_phase": "keras_learning_phase:0",
+        "assets": [],
+        "proof": {"max_abs_diff": 2e-7, "tolerance": 1e-4},
+    }
+    text = rendered(stage("export", {"saved_model": saved}))
+    assert rows(text, "Numeric differences") == [
+        ["export", r"probe, through saved_model/net\|/1", "2e-07", "0.0001"],
+    ]
+    assert rows(text, "SavedModel") == [
+        ["input", "`x`", "`image:0`"],
+        ["input", "`keras_learning_phase`", "`keras_learning_phase:0`"],
+        ["output", "`scores`", "`prob/Softmax:0`"],
+    ]
+    assert "the signature `classify` and the tags `serve,small`" in text
+    # Without the model's outputs to compare with there is no row, and without a SavedModel no section.
+    assert "probe, through" not in rendered(stage("export", {"saved_model": saved | {"proof": None}}))
+    assert "SavedModel\n" not in rendered(stage("export"))
+
+
 def test_differences_of_probe_test_part_and_bundles():
     bundle = {
         "folder": "dnndk",

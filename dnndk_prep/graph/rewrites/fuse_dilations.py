@@ -3,8 +3,8 @@
 Given:  x -> SpaceToBatchND -> Conv2D VALID -> BatchToSpaceND
 Result: x -> [Pad] -> Conv2D, with dilations, SAME or VALID
 
-Convolutions of one channel each (depthwise) stay: no CPU kernel of TensorFlow 1 dilates them, and the quantizers know
-the three nodes.
+Convolutions of one channel each (depthwise) stay, since no CPU kernel of TensorFlow 1 dilates them, and so does what
+the form cannot express. The notes name them: the DPU has no SpaceToBatchND.
 """
 
 from __future__ import annotations
@@ -18,24 +18,38 @@ from dnndk_prep.graph.form_tools import INT32, Tools
 from dnndk_prep.graph.rewrites import Rewritten
 from dnndk_prep.graph.topology import node_of
 
+CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
+
 
 def fuse_dilations(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
-    """The graph with each dilated Conv2D of known paddings as one node; it has the name that its Conv2D had."""
+    """The graph with each dilated Conv2D of known paddings as one node; it has the name that its Conv2D had.
+
+    The notes name the convolutions that stay three nodes.
+    """
     if not any(node.op == "BatchToSpaceND" for node in graph_def.node):
         return Rewritten(graph_def)
     tools, view = Tools(graph_def, keep), View(graph_def)
     made: dict[str, list[NodeDef]] = {}
     gone: dict[str, str] = {}
+    notes = []
     for last in graph_def.node:
-        if last.op != "BatchToSpaceND" or last.name in keep:
+        if last.op != "BatchToSpaceND":
             continue
         conv = view.nodes[node_of(last.input[0])]
-        if conv.op == "Conv2D" and conv.name not in keep and len(view.readers[conv.name]) == 1:
+        fused = None
+        if (
+            conv.op == "Conv2D"
+            and last.name not in keep
+            and conv.name not in keep
+            and len(view.readers[conv.name]) == 1
+        ):
             fused = _fused(tools, conv, last)
-            if fused is not None:
-                made[conv.name], gone[last.name] = fused, conv.name
+        if fused is not None:
+            made[conv.name], gone[last.name] = fused, conv.name
+        elif conv.op in CONVOLUTIONS:
+            notes.append(_note(conv))
     if not made:
-        return Rewritten(graph_def)
+        return Rewritten(graph_def, tuple(notes))
     result = GraphDef(versions=graph_def.versions, library=graph_def.library)
     for node in graph_def.node:
         if node.name in gone:
@@ -44,7 +58,19 @@ def fuse_dilations(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
             copy = result.node.add()
             copy.CopyFrom(new)
             copy.input[:] = [gone.get(name, name) for name in copy.input]
-    return Rewritten(result)
+    return Rewritten(result, tuple(notes))
+
+
+def _note(conv: NodeDef) -> str:
+    why = (
+        "TensorFlow 1 has no kernel that dilates it"
+        if conv.op == "DepthwiseConv2dNative"
+        else "its paddings, strides or readers have no form with dilations"
+    )
+    return (
+        f"{conv.name} ({conv.op}) stays between SpaceToBatchND and BatchToSpaceND, for {why}: the quantizers know the "
+        "three nodes, but the DPU has no operator for the outer two"
+    )
 
 
 def _fused(tools: Tools, conv: NodeDef, last: NodeDef) -> list[NodeDef] | None:

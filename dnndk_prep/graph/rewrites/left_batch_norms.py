@@ -16,9 +16,15 @@ def left_batch_norms(graph_def: GraphDef, keep: frozenset[str]) -> Iterator[str]
     view = View(graph_def)
     for node in graph_def.node:
         if node.op in BATCH_NORMS:
-            yield f"{node.name} stays: {_reason(view, node, keep)}"
+            yield f"{node.name} stays: {_reason(view, node, keep)}{_crash(view, node)}"
         elif (scaled := _scaled_by_vector(view, node)) is not None:
-            yield f"{node.name} (with {scaled.name}) stays: {_reason(view, scaled, keep)}"
+            yield f"{node.name} (with {scaled.name}) stays: {_reason(view, scaled, keep)}{_crash(view, node)}"
+
+
+def _crash(view: View, node: NodeDef) -> str:
+    """What happens where the mean of a batch norm is taken: vai_q_tensorflow 3.5 ends with signal 11, every time."""
+    means = [name for name in view.readers.get(node.name, []) if view.nodes[name].op == "Mean"]
+    return f"; vai_q_tensorflow crashes where {means[0]} (Mean) reads it directly: put a ReLU between" if means else ""
 
 
 def _scaled_by_vector(view: View, node: NodeDef) -> NodeDef | None:

@@ -8,6 +8,7 @@ The DPU's tools quantize and compile Reshape with a constant shape alone, and st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -102,11 +103,47 @@ def _reshaped(tools: Tools, known: KnownValues, node: NodeDef) -> np.ndarray | N
     inferred = tools.sizes(node.name)
     value = known.of(node.input[1])
     computed = None if value is None else [None if size == -1 else size for size in value]
-    for sizes in (inferred, computed):
+    for sizes in (inferred, computed, _flattened(tools, node, value)):
         # An empty axis leaves a free one undetermined.
         if sizes is not None and 0 not in sizes and sizes.count(None) <= 1:
             return np.array([-1 if size is None else size for size in sizes], np.int64)
     return None
+
+
+def _flattened(tools: Tools, node: NodeDef, value: np.ndarray | None) -> list[int | None] | None:
+    """[None, 100] for the shape [batch, -1] that Flatten computes in TensorFlow 1.9: the batch is the tensor's own."""
+    before = tools.sizes(node.input[0])
+    if value is None or before is None or [*value].count(-1) != 1 or [*value].count(None) != 1 or value[0] is not None:
+        return None
+    if before[:1] != [None] or not _is_own_batch(tools, node):
+        return None
+    others = [size for size in before[1:] if size is not None]
+    written = math.prod(size for size in value if size not in (None, -1))
+    if len(others) + 1 != len(before) or not written or math.prod(others) % written:
+        return None
+    return [math.prod(others) // written if size == -1 else size for size in value]
+
+
+def _is_own_batch(tools: Tools, reshape: NodeDef) -> bool:
+    """Whether the first number of the Reshape's shape is the first size of the tensor that it reshapes."""
+    place = _behind(tools, reshape.input[1])
+    if place.op not in ("Pack", "ConcatV2"):
+        return False
+    part = _behind(tools, place.input[0])
+    if part.op not in ("StridedSlice", "Slice") or any(tools.value(name) is None for name in part.input[1:]):
+        return False
+    begin, size = (tools.value(name) for name in part.input[1:3])
+    shape = _behind(tools, part.input[0])
+    is_first = begin is not None and size is not None and begin.tolist() == [0] and size.tolist() == [1]
+    return is_first and shape.op == "Shape" and shape.input[0] == reshape.input[0]
+
+
+def _behind(tools: Tools, reference: str) -> NodeDef:
+    """The node that gives the numbers, before what only hands them on."""
+    node = tools.nodes[node_of(reference)]
+    while node.op in ("Identity", "Cast", "ExpandDims"):
+        node = tools.nodes[node_of(node.input[0])]
+    return node
 
 
 def _dtype(node: NodeDef, attribute: str) -> type[np.generic]:

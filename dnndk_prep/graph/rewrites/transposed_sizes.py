@@ -35,7 +35,7 @@ def transposed_sizes(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
         if factors is None or sizes is None:
             notes.append(
                 f"{conv.name}: with a free batch the quantizers leave it in float, for its height and width do not "
-                "grow by whole numbers: build it with padding='same', or the model with a fixed batch"
+                "grow by whole numbers: build it with padding='same', or begin with a graph of a fixed batch"
             )
         else:
             made[conv.name] = _sizes(tools, conv, factors, int(sizes[3]))

@@ -150,6 +150,36 @@ def packed(file: h5py.File) -> None:
         file.create_dataset(f"layers/x{number}", shape, "f4", chunks=(2**20,), compression="gzip")
 
 
+def large_chunks(file: h5py.File) -> None:
+    """Numbers, each of which lies in a part of 64 MB that is unpacked as a whole."""
+    for number in range(2):
+        place = f"layers/x{number}"
+        file.create_dataset(place, (1,), "f4", chunks=(2**24,), maxshape=(None,), compression="gzip")[:] = 1
+
+
+def many_filters(file: h5py.File) -> None:
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((2**20,))
+    for _ in range(30):
+        plist.set_filter(h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FLAG_OPTIONAL, (4,))
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((2**20,)), plist)
+
+
+def soft_links(file: h5py.File) -> None:
+    group = file.create_group("layers")
+    for number in range(30_000):
+        group[str(number)] = h5py.SoftLink("/model_weights/d/bias")
+
+
+def called_often(times: int) -> Config:
+    return {**old("ReLU", "evil"), "inbound_nodes": [[["x", 0, 0, {"y": number}]] for number in range(times)]}
+
+
+def bomb_beside_much(made: zipfile.ZipFile) -> None:
+    made.writestr("assets/x", bytes(2**23))
+    made.writestr("assets/y", bytes(2**28), zipfile.ZIP_DEFLATED, 9)
+
+
 def link_member(target: str) -> Callable[[zipfile.ZipFile], Any]:
     def change(made: zipfile.ZipFile) -> None:
         member = zipfile.ZipInfo("assets/vocabulary.txt")
@@ -202,6 +232,30 @@ def laughs(levels: int) -> Config:
 def large_input(*shape: int) -> Config:
     return old("InputLayer", "evil", batch_input_shape=[None, *shape])
 
+
+def stateful(scene: Scene) -> Path:
+    """A batch of a million, for each of which the layer keeps 2 000 numbers from one run to the next."""
+    entry = of_keras("InputLayer", "x", batch_shape=[2**20, 1, 1])
+    model = new_sequential(of_keras("LSTM", "evil", units=1000, stateful=True))
+    model["config"]["layers"][0] = entry
+    return scene.archive(model)
+
+
+def with_input(shape: list[int], *layers: Config) -> Config:
+    """Layers on an input of that shape, behind a Dense that the file has weights for: of 4 channels."""
+    entry = {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, *shape]}}
+    return {"class_name": "Sequential", "config": {"name": "s", "layers": [entry, old("Dense", "d", units=2), *layers]}}
+
+
+# Files of little that declare much, in numbers that each layer may have; what the refusal names.
+TALL = [[60000, 60000], [60000, 60000]]
+BOMBS: list[tuple[str, Config, str]] = [
+    ("padding", with_input([8, 8, 4], old("ZeroPadding2D", "z", padding=TALL)), "z/Pad (Pad)"),
+    ("upsampling", with_input([8, 8, 4], *(old("UpSampling2D", f"u{n}", size=[8, 8]) for n in range(6))), "u"),
+    ("repeating", with_input([4], old("RepeatVector", "r", n=2**20), old("UpSampling1D", "u", size=4)), "upsampling"),
+    ("resizing", with_input([8, 8, 4], old("Resizing", "r", height=65000, width=65000)), "r/"),
+    ("wide", with_input([4], old("Dense", "w", units=2**22), old("Dense", "v", units=2**22)), "w, v"),
+]
 
 URL = "http://127.0.0.1:9/evil.tar"
 
@@ -312,9 +366,10 @@ ATTACKS: list[tuple[str, Callable[[Scene], Path], str]] = [
         lambda s: s.hdf5(sequential(old("SlicingOpLambda", "evil", function="io.read_file"))),
         "the TensorFlow function io.read_file in evil",
     ),
-    ("many members", lambda s: s.archive(new_sequential(), change=many_members), "one of 30004 members"),
-    ("huge number", lambda s: s.hdf5(sequential(old("LSTM", "evil", units=10**3000))), "evil (LSTM): at least"),
-    ("models called twice each", lambda s: s.hdf5(laughs(24)), "more than 100000 calls"),
+    ("many members", lambda s: s.archive(new_sequential(), change=many_members), "its list of members is"),
+    ("huge number", lambda s: s.hdf5(sequential(old("LSTM", "evil", units=10**300))), "evil (LSTM): at least"),
+    ("long number", lambda s: s.hdf5(sequential(old("LSTM", "evil", units=10**3000))), "a whole number of 3001 digits"),
+    ("models called twice each", lambda s: s.hdf5(laughs(24)), "more than 20000 calls"),
     ("large input", lambda s: s.hdf5(sequential(large_input(8192, 8192, 2))), "evil (InputLayer): batch_input_shape"),
     (
         "many positions",
@@ -326,6 +381,17 @@ ATTACKS: list[tuple[str, Callable[[Scene], Path], str]] = [
         lambda s: s.hdf5(sequential(old("UpSampling1D", "u", size=4096), old("LSTM", "l", units=1, unroll=True))),
         "unroll with batch_input_shape",
     ),
+    ("states of a huge batch", stateful, "a stateful layer of 1000 states with batch_shape"),
+    (
+        "many steps",
+        lambda s: s.hdf5(sequential(large_input(40_000, 4), old("TimeDistributed", "t", layer=old("ReLU", "r")))),
+        "TimeDistributed with batch_input_shape",
+    ),
+    ("large chunks", lambda s: s.hdf5(sequential(), large_chunks), "bytes are declared"),
+    ("filters on filters", lambda s: s.hdf5(sequential(), many_filters), "packed by the filter 2 more than once"),
+    ("many soft links", lambda s: s.hdf5(sequential(), soft_links), "a group of 30000"),
+    ("bomb beside much", lambda s: s.archive(new_sequential(), change=bomb_beside_much), "is unpacked into 268435456"),
+    ("many calls", lambda s: s.json(json.dumps(sequential(called_often(30_000)))), "more than 20000 calls"),
     ("zip bomb", lambda s: s.archive(new_sequential(), change=bomb), "'assets/y' is unpacked into 268435456 bytes"),
     ("deep JSON", lambda s: s.json('{"a":' * 10**5), "levels"),
     ("long JSON", lambda s: s.json("[" + "0," * (9 * 2**20)), "18874369 bytes"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import subprocess
@@ -17,11 +18,14 @@ import h5py
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import pytest
-from hostile_files import ATTACKS, Scene, external, linked, old, sequential
+from hostile_files import ATTACKS, BOMBS, Scene, external, linked, old, sequential
 
-from dnndk_prep.errors import ModelFileError, UnsafeFileError
+from dnndk_prep.config_file import load_config
+from dnndk_prep.errors import ModelFileError, StageError, UnsafeFileError
+from dnndk_prep.keras_io.custom import CustomObjects
 from dnndk_prep.keras_io.inference import build_inference
 from dnndk_prep.keras_io.load import read_architecture_weights, read_model
+from dnndk_prep.stages.context import StageContext
 
 # Reads a harmless file first: what is imported and started then is not the hostile file's doing.
 READER = """
@@ -152,3 +156,96 @@ def test_calls_that_wait_for_each_other(scene: Scene) -> None:
     model = {"class_name": "Functional", "config": {"name": "f", "layers": layers, **ends}}
     with pytest.raises(ModelFileError, match="wait for each other"):
         build_inference(read_model(scene.hdf5(model)))
+
+
+BUILDER = """
+import json, sys, time
+from pathlib import Path
+from dnndk_prep.errors import DnndkPrepError
+from dnndk_prep.keras_io.inference import build_inference
+from dnndk_prep.keras_io.load import read_model
+said = {}
+for path in map(Path, sys.argv[1:]):
+    start = time.process_time()
+    try:
+        build_inference(read_model(path))
+        text = "built"
+    except DnndkPrepError as error:
+        text = f"{error.exit_code}: {error}"
+    said[path.stem] = [text, time.process_time() - start]
+own = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
+print(json.dumps({"said": said, "mb": int(own) / 1024}))
+"""
+
+
+def test_what_a_file_declares_does_not_fill_the_memory(scene: Scene) -> None:
+    """Beyond what the scan finds: layer by layer little, together more than there is."""
+    paths = []
+    for name, model, _ in BOMBS:
+        paths.append(scene.hdf5(model).rename(scene.folder / f"{name}.h5"))
+    command = [sys.executable, "-c", BUILDER, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    for name, _, names in BOMBS:
+        text, seconds = told["said"][name]
+        assert text[:2] in ("3:", "4:", "6:"), (name, text)
+        assert names in text.splitlines()[0] + text.splitlines()[2], (name, text)
+        assert seconds < 10, (name, seconds)
+    # Of which TensorFlow itself takes 600.
+    assert told["mb"] < 1000
+
+
+def evil_module(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that leaves a witness when it is imported, where Python looks for modules."""
+    witness = folder / "imported"
+    (folder / "evil_module.py").write_text(f"open({str(witness)!r}, 'w')\nclass Scale:\n    pass\n")
+    monkeypatch.syspath_prepend(str(folder))
+    sys.modules.pop("evil_module", None)
+    return witness
+
+
+@pytest.mark.parametrize("registered", ["Custom>Scale", "q>Scale", None])
+@pytest.mark.parametrize("form", ["h5", "archive"])
+def test_the_module_that_a_file_names_for_a_class_of_the_user_is_not_imported(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, form: str, registered: str | None
+) -> None:
+    import tf_keras
+
+    class Scale(tf_keras.initializers.Ones):
+        pass
+
+    witness = evil_module(scene.folder, monkeypatch)
+    evil = {"class_name": "Scale", "module": "evil_module", "registered_name": registered, "config": {}}
+    model = sequential(old("Dense", "dense", units=4, kernel_initializer=evil))
+    path = scene.hdf5(model) if form == "h5" else scene.archive(model, version="2.15.0")
+    # Whatever Keras makes of it: it may not know the class by that name.
+    with contextlib.suppress(ModelFileError, StageError):
+        build_inference(read_model(path, CustomObjects((Scale,))))
+    assert not witness.exists()
+    importlib.import_module("evil_module")
+    assert witness.exists()
+
+
+def test_the_graph_of_a_model_is_looked_at_once_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should ever an operation that reads a file come through the scan, the stage refuses the graph that has it."""
+    import tensorflow as tf
+
+    from dnndk_prep.graph.artifact import TensorSpec
+    from dnndk_prep.keras_io.inference import InferenceGraph
+    from dnndk_prep.stages import keras_2_tf
+
+    with tf.Graph().as_default() as graph:
+        name = tf.compat.v1.placeholder(tf.string, [], "name")
+        tf.io.read_file(name, name="read")
+    spec = [TensorSpec(end, (), kind) for end, kind in (("name:0", "bytes"), ("read:0", "bytes"))]
+    made = InferenceGraph(graph.as_graph_def(), (spec[0],), (spec[1],), {}, ("name",), ("read",))
+    source = read_model(scene.hdf5(sequential()))
+    monkeypatch.setattr(keras_2_tf, "read_source", lambda *_: (source, "complete"))
+    monkeypatch.setattr(keras_2_tf, "build_inference", lambda *_, **__: made)
+    (scene.folder / "p.yaml").write_text("")
+    ctx = StageContext(
+        load_config(scene.folder / "p.yaml"), {"train_save": scene.folder}, scene.folder, scene.folder, print
+    )
+    with pytest.raises(UnsafeFileError, match="ReadFile"):
+        keras_2_tf.run(ctx)

@@ -309,6 +309,40 @@ def test_nor_after_layers_that_make_more_steps(before: dict[str, Any], what: str
     check_architecture(model, "m.h5")
 
 
+@pytest.mark.parametrize(
+    ("shape", "depth", "is_fine"),
+    [([8000, 1], 1, True), ([40_000, 1], 1, False), ([4, 2000, 1], 2, True), ([8, 2000, 1], 2, False)],
+)
+def test_a_layer_is_not_called_for_steps_without_end(shape: list[int], depth: int, is_fine: bool) -> None:
+    called = layer("Dense", "d", units=1)
+    for number in range(depth):
+        called = layer("TimeDistributed", f"t{number}", layer=called)
+    entry, again = layer("InputLayer", "i", batch_shape=[None, *shape]), layer("Reshape", "r", target_shape=shape)
+    for model in (sequential(entry, called), sequential(again, called)):
+        with contextlib.nullcontext() if is_fine else pytest.raises(UnsafeFileError, match="TimeDistributed with"):
+            check_architecture(model, "m.h5")
+
+
+def test_an_axis_is_not_cut_into_pieces_without_end() -> None:
+    def model(kind: str, size: Any, *before: dict[str, Any]) -> dict[str, Any]:
+        shape = [None, 512, 512, 4, 1] if kind == "UpSampling3D" else [None, 512, 512]
+        return sequential(layer("InputLayer", "i", batch_shape=shape), *before, layer(kind, "u", size=size))
+
+    check_architecture(model("UpSampling1D", 16), "m.h5")
+    check_architecture(model("UpSampling3D", [2, 2, 2]), "m.h5")
+    check_architecture(model("UpSampling2D", [1024, 1024]), "m.h5")
+    opened, repeated = layer("Reshape", "r", target_shape=[-1, 1]), layer("RepeatVector", "r", n=2**17)
+    for bad in (
+        model("UpSampling1D", 1024),
+        model("UpSampling3D", [1, 1, 1024]),
+        model("UpSampling1D", 2, opened),
+        model("UpSampling1D", 2, repeated),
+        model("UpSampling1D", 16, layer("UpSampling1D", "v", size=32)),
+    ):
+        with pytest.raises(UnsafeFileError, match=r"[12] upsampling\(s\) of (n|batch_shape)"):
+            check_architecture(bad, "m.h5")
+
+
 def test_locally_connected_layers_have_so_many_positions() -> None:
     def model(size: int, implementation: int) -> dict[str, Any]:
         entry = layer("InputLayer", "i", batch_input_shape=[None, size, size, 1])

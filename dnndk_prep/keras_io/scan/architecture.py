@@ -14,7 +14,9 @@ from dnndk_prep.keras_io.scan.sizes import (
     too_large,
     too_large_value,
     too_many_positions,
+    too_many_repeats,
     too_many_states,
+    too_many_steps,
     unrolled_too_far,
 )
 from dnndk_prep.keras_io.scan.text import parse_json
@@ -56,8 +58,9 @@ def check_architecture(
     if not is_endless:
         walk.value(architecture, "the model", "")
     unrolled = unrolled_too_far([config for _, config in walk.configs])
-    further = (unrolled, too_many_positions(walk.configs), too_many_states(walk.configs))
-    walk.sizes += [text for text in further if text is not None]
+    checks = (too_many_steps, too_many_repeats, too_many_positions, too_many_states)
+    further = [check(walk.configs) for check in checks]
+    walk.sizes += [text for text in (unrolled, *further) if text is not None]
     if is_endless:
         walk.sizes.append(f"more than {MAX_CALLS} calls of layers, those of nested models counted each time")
     for found, error, problem, expected, remedy in (

@@ -24,6 +24,8 @@ INPUT_SHAPES = ("batch_shape", "batch_input_shape")
 MAX_AXES = 10_000
 # Numbers in the states that a stateful layer keeps for a whole batch; Keras makes room for them with its weights.
 MAX_STATES = 2**24
+# What may give an axis its length.
+STEP_KEYS = (*INPUT_SHAPES, "input_length", "n", "target_shape", "padding", "output_size")
 # Beyond this all is too large; a number of 4 000 digits takes its time.
 MAX_NUMBER = 2**63
 # A LocallyConnected layer gets nodes for each position (implementation 1 and 3), or a matrix of all its inputs and
@@ -31,6 +33,10 @@ MAX_NUMBER = 2**63
 MAX_POSITIONS = {1: 2**16, 2: 2**14, 3: 2**16}
 # A loop that is unrolled gets a dozen nodes a step.
 MAX_UNROLLED = 512
+# UpSampling1D and UpSampling3D of Keras 2 cut an axis into its elements, and list each as often as it comes again.
+MAX_REPEATED = 2**17
+# Keras 3 calls the layer in a TimeDistributed once a step, which takes milliseconds.
+MAX_STEPS = 8192
 
 # Recurrent layers: how many matrices of units x units they have.
 GATES: Mapping[str, int] = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
@@ -83,7 +89,7 @@ def unrolled_too_far(layers: list[Config]) -> str | None:
         return None
     longest, what = 1, ""
     for config in layers:
-        for key in (*INPUT_SHAPES, "input_length", "n", "target_shape", "padding", "output_size"):
+        for key in STEP_KEYS:
             if (steps := _steps(key, config.get(key))) > longest:
                 longest, what = steps, f"{key} {reprlib.repr(config[key])}"
     # Of UpSampling1D, which makes as many steps of each; those of other ranks are lists.
@@ -100,6 +106,46 @@ def _steps(key: str, value: Any) -> int:
     if isinstance(value, list) and key == "target_shape":
         value = value[:1] if len(value) > 1 else []
     return max(_numbers(value), default=1)
+
+
+def too_many_steps(kinds: Iterable[tuple[str, Config]]) -> str | None:
+    """What gives TimeDistributed layers too many steps: as many of the first axes as they are nested in each other."""
+    pairs = list(kinds)
+    wrappers = [config for kind, config in pairs if kind == "TimeDistributed"]
+    inner = [config["layer"] for config in wrappers if isinstance(config.get("layer"), dict)]
+    depth = 1 + sum(layer.get("class_name") == "TimeDistributed" for layer in inner)
+    for _, config in pairs if wrappers else []:
+        for key, first in (*((key, 1) for key in INPUT_SHAPES), ("target_shape", 0)):
+            shape = config.get(key)
+            if isinstance(shape, list) and _product(_numbers(shape[first : first + depth])) > MAX_STEPS:
+                return f"TimeDistributed with {key} {reprlib.repr(shape)}"
+    return None
+
+
+def too_many_repeats(kinds: Iterable[tuple[str, Config]]) -> str | None:
+    """What gives UpSampling1D or UpSampling3D layers too long an axis: the longest that the model tells of."""
+    pairs = list(kinds)
+    layers = [config for kind, config in pairs if kind in ("UpSampling1D", "UpSampling3D")]
+    if not layers:
+        return None
+    factors = [max(_numbers(config.get("size", config.get("length", 2)))) for config in layers]
+    is_open = any(-1 in _flat(config.get("target_shape")) for _, config in pairs)
+    for _, config in pairs:
+        for key in (
+            *INPUT_SHAPES,
+            "input_length",
+            "n",
+            "target_shape",
+            "padding",
+            "output_size",
+            "units",
+            "output_dim",
+        ):
+            sizes = _numbers(config.get(key))[1 if key in INPUT_SHAPES else 0 :]
+            longest = _product(sizes) if is_open and key in INPUT_SHAPES else max(sizes, default=1)
+            if _product([longest, *factors]) > MAX_REPEATED:
+                return f"{len(factors)} upsampling(s) of {key} {reprlib.repr(config[key])}"
+    return None
 
 
 def too_many_positions(kinds: Iterable[tuple[str, Config]]) -> str | None:

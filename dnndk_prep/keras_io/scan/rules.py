@@ -10,7 +10,10 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
-CLASS_KINDS = ("layers", "initializers", "regularizers", "constraints", "dtype_policies", "quantizers", "operations")
+CLASS_KINDS = (
+    *("layers", "application_layers", "initializers", "regularizers", "constraints", "dtype_policies", "quantizers"),
+    "operations",
+)
 # What a setting holds, by the end of its key.
 KINDS_AT = (
     ("_initializer", ("initializers",)),

@@ -131,16 +131,7 @@ def too_many_repeats(kinds: Iterable[tuple[str, Config]]) -> str | None:
     factors = [max(_numbers(config.get("size", config.get("length", 2)))) for config in layers]
     is_open = any(-1 in _flat(config.get("target_shape")) for _, config in pairs)
     for _, config in pairs:
-        for key in (
-            *INPUT_SHAPES,
-            "input_length",
-            "n",
-            "target_shape",
-            "padding",
-            "output_size",
-            "units",
-            "output_dim",
-        ):
+        for key in (*STEP_KEYS, "units", "output_dim"):
             sizes = _numbers(config.get(key))[1 if key in INPUT_SHAPES else 0 :]
             longest = _product(sizes) if is_open and key in INPUT_SHAPES else max(sizes, default=1)
             if _product([longest, *factors]) > MAX_REPEATED:

@@ -83,25 +83,6 @@ def check_classes(architecture: Config, known: Container[str], file: str) -> Non
         )
 
 
-def without_masks(layer: Config) -> Config:
-    """`layer` without the operations that only compute masks, in nested models, too.
-
-    Keras 3 writes them into the architecture; Keras 2 computes the same masks by itself.
-    """
-    config = layer.get("config")
-    if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
-        return layer
-    layers = [without_masks(member) for member in config["layers"]]
-    # Keras 2 writes lists here, and no masks.
-    if any(isinstance(node, list) for member in layers for node in member.get("inbound_nodes", [])):
-        return {**layer, "config": {**config, "layers": layers}}
-    ends = set(_layers_named(config.get("output_layers")))
-    while masks := [m["name"] for m in layers if is_operation(m) and not ({m["name"]} & (ends | _read(layers)))]:
-        layers = [member for member in layers if member.get("name") not in masks]
-    there = {member.get("name") for member in layers}
-    return {**layer, "config": {**config, "layers": [_without_missing_mask(member, there) for member in layers]}}
-
-
 def is_operation(layer: Config) -> bool:
     """Whether `layer` is an operation of Keras 3 that is no layer, such as the Add of x + 1.
 
@@ -118,31 +99,15 @@ def is_operation(layer: Config) -> bool:
     )
 
 
-def _read(layers: list[Config]) -> set[str]:
-    """The members whose tensors others read, other than as a mask."""
-    nodes = [node for layer in layers for node in layer.get("inbound_nodes", []) if isinstance(node, dict)]
-    read = [[node["args"], {k: v for k, v in node["kwargs"].items() if k != "mask"}] for node in nodes]
-    return set(_layers_named(read))
-
-
-def _layers_named(value: Any) -> Iterator[str]:
-    """The layers of all tensors in `value`: references of calls, or ends of a model."""
+def tensors_in(value: Any) -> Iterator[tuple[str, int, int]]:
+    """Layer, call and place of all tensors in `value`: arguments of a call of Keras 3, or the ends of a model."""
     if is_tensor(value):
-        yield value["config"]["keras_history"][0]
+        yield tuple(value["config"]["keras_history"])
     elif isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
-        yield value[0]
+        yield tuple(value)
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _layers_named(item)
-
-
-def _without_missing_mask(layer: Config, there: set[Any]) -> Config:
-    nodes = []
-    for node in layer.get("inbound_nodes", []):
-        if isinstance(node, dict) and not set(_layers_named(node["kwargs"].get("mask"))) <= there:
-            node = {**node, "kwargs": {key: value for key, value in node["kwargs"].items() if key != "mask"}}
-        nodes.append(node)
-    return {**layer, "inbound_nodes": nodes} if nodes else layer
+            yield from tensors_in(item)
 
 
 def _why_not(layer: Config, known: Container[str]) -> str | None:

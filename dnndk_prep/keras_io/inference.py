@@ -25,6 +25,7 @@ from dnndk_prep.graph.topology import by_name
 from dnndk_prep.keras_io.architecture import MODELS, expect_complete, layers_of
 from dnndk_prep.keras_io.build_keras2 import build_keras2, inference_mode, phase_to_feed
 from dnndk_prep.keras_io.keras2 import to_keras2
+from dnndk_prep.keras_io.keras3_masks import KERAS3_MASKS
 from dnndk_prep.keras_io.limits import check_tensors, check_weights
 from dnndk_prep.keras_io.load import KerasSource, open_hdf5
 from dnndk_prep.keras_io.ops import without_tf_lambdas
@@ -78,7 +79,7 @@ def build_inference(
     config, precisions = in_single_precision(config)
     if unroll:
         config = _unrolled(config)
-    custom = source.custom.scope(tf_keras, source.config)
+    custom = {**(KERAS3_MASKS if source.is_keras3 else {}), **source.custom.scope(tf_keras, source.config)}
     # Names of layers and ops are counted up in a process; they must not depend on what it did before.
     backend.clear_session()
     graph = tf.Graph()

@@ -11,6 +11,7 @@ from typing import Any
 
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.keras_io.architecture import INNER_LAYERS, MODELS, is_operation
+from dnndk_prep.keras_io.masks import without_masks
 from dnndk_prep.keras_io.ops import OPERATION, Config, from_keras3, is_tensor
 
 EVERY_LAYER = "every layer"
@@ -96,12 +97,16 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 
 
+# Layers that Keras takes as activations, too: Conv2D(activation=LeakyReLU(0.3)).
+ACTIVATION_LAYERS = ("ReLU", "LeakyReLU", "ELU", "Softmax")
+
+
 def to_keras2(architecture: Config) -> Config:
-    """The architecture (a dict with class_name and config) as Keras 2 reads it.
+    """The architecture (a dict with class_name and config) as Keras 2 reads it, which finds its layers' masks itself.
 
     Raises ModelFileError naming layer, key and value where Keras 2 has no form for it.
     """
-    return _layer(architecture)
+    return _layer(without_masks(architecture))
 
 
 def _layer(layer: Config) -> Config:
@@ -149,6 +154,8 @@ def _initializer(name: str, key: str, config: Any) -> Any:
 
 
 def _activation(name: str, key: str, value: Any) -> Any:
+    if isinstance(value, dict) and value.get("class_name") in ACTIVATION_LAYERS:
+        return _layer(value)
     if isinstance(value, dict):
         # A function of Keras' own written out: {"class_name": "function", "config": "relu"}.
         value = value.get("config")
@@ -254,6 +261,8 @@ def _ends(ends: Any, convert: Callable[[list[Any]], list[Any]]) -> Any:
 
 
 def _end(end: Any, convert: Callable[[list[Any]], list[Any]]) -> Any:
+    if not isinstance(end, list | tuple | dict):
+        raise TypeError(f"{end!r} where an input or output of the model is expected")
     return convert(list(end)) if _is_end(end) else _ends(end, convert)
 
 

@@ -15,7 +15,7 @@ import h5py
 
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.keras_io.activation_names import with_own_activations
-from dnndk_prep.keras_io.architecture import expect_complete, layers_of, with_old_resizes, without_masks
+from dnndk_prep.keras_io.architecture import expect_complete, layers_of, with_old_resizes
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.scan import HDF5_SIGNATURE, SAVE_AGAIN, Contents, scan, scan_architecture, scan_weights
 from dnndk_prep.keras_io.scan import ZIP_SIGNATURE as ZIP_SIGNATURE
@@ -32,7 +32,7 @@ STEM = re.compile(r"(?i)([._-]?weights)?(\.(h5|hdf5|hdf))+$")
 class KerasSource:
     """A model in the one form that all formats become.
 
-    config: the architecture, {"class_name", "config"}, of `keras_version`; batch axes free, no mask operations.
+    config: the architecture, {"class_name", "config"}, of `keras_version`; batch axes free.
     weights: an HDF5 file in the classic layout, at its root or in its group model_weights.
     """
 
@@ -201,9 +201,9 @@ def _has(config: dict[str, Any], key: str) -> bool:
 
 
 def _normal(config: dict[str, Any], file: str, version: str) -> dict[str, Any]:
-    """The architecture without mask operations, the batch axis free unless a stateful layer needs a fixed one."""
+    """The architecture with the batch axis free, unless a stateful layer needs a fixed one."""
     with expect_complete(file):
-        result = deepcopy(without_masks(config) if major(version) >= 3 else with_old_resizes(config, version))
+        result = deepcopy(config if major(version) >= 3 else with_old_resizes(config, version))
         settings = [layer["config"] for layer in layers_of(result) if isinstance(layer.get("config"), dict)]
         if not any(setting.get("stateful") for setting in settings):
             for setting in settings:

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from typing import Any
 
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete, layers_of, without_masks
+from dnndk_prep.keras_io.architecture import MODELS, check_classes, expect_complete, layers_of
+from dnndk_prep.keras_io.masks import without_masks
 
 # Layers that look words or ids up in tables, or hash them.
 OF_WORDS = (

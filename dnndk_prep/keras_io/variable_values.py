@@ -36,7 +36,7 @@ def variable_values(
                 remedy="give the weights that were saved with this architecture",
             )
         for variable, value in zip(wanted, found, strict=True):
-            values[variable.op.name] = np.ascontiguousarray(value, variable.dtype.as_numpy_dtype)
+            values[variable.op.name] = np.asarray(value, variable.dtype.as_numpy_dtype, order="C")
     return values
 
 

@@ -13,9 +13,9 @@ from dnndk_prep.keras_io.architecture import (
     expect_complete,
     layers_of,
     with_old_resizes,
-    without_masks,
 )
 from dnndk_prep.keras_io.keras2 import to_keras2
+from dnndk_prep.keras_io.masks import without_masks
 from dnndk_prep.keras_io.scan import refuse_code
 
 KNOWN = {
@@ -165,11 +165,15 @@ def test_masks_go_and_other_operations_stay() -> None:
         "inbound_nodes": [call(tensor("x"), 0)],
     }
     recurrent = layer("LSTM", "l", call(tensor("e"), mask=tensor("ne")))
-    model = functional(entry(), layer("Embedding", "e", call(tensor("x"))), operation, recurrent, outputs=["l", 0, 0])
+    embedding = layer("Embedding", "e", call(tensor("x")), mask_zero=True)
+    model = functional(entry(), embedding, operation, recurrent, outputs=["l", 0, 0])
     layers = without_masks(model)["config"]["layers"]
     assert [member["name"] for member in layers] == ["x", "e", "l"]
     assert layers[2]["inbound_nodes"] == [call(tensor("e"))]
     model["config"]["output_layers"] = [["l", 0, 0], ["ne", 0, 0]]
+    assert [member["name"] for member in without_masks(model)["config"]["layers"]] == ["x", "e", "ne", "l"]
+    # No layer hands this mask on: the model itself computes it.
+    embedding["config"]["mask_zero"] = False
     assert without_masks(model) == model
 
 

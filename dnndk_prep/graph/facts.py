@@ -17,6 +17,7 @@ from dnndk_prep.graph.kinds import GRAPH, META
 from dnndk_prep.graph.names import Found
 from dnndk_prep.graph.rewrites.mend_handles import mend_handles
 from dnndk_prep.graph.run import imported
+from dnndk_prep.graph.safety import ops as listed
 from dnndk_prep.graph.safety import tainted, unsafe_nodes
 from dnndk_prep.graph.sources import GraphSource, read_source
 
@@ -36,7 +37,10 @@ class OpFacts:
 
 @dataclass(frozen=True)
 class GraphFacts:
-    """What `inspect` shows of a graph. unsafe: why it would be refused, by the node."""
+    """What `inspect` shows of a graph.
+
+    unsafe: why it would be refused, by the node. idle: how many ops are there for saving and training, and are not run.
+    """
 
     file: str
     kind: str
@@ -46,6 +50,7 @@ class GraphFacts:
     constants: tuple[Found, ...]
     signatures: dict[str, str]
     unsafe: dict[str, str]
+    idle: int
     counts: dict[str, int]
     ops: tuple[OpFacts, ...]
 
@@ -60,6 +65,7 @@ class GraphFacts:
             lines += [f"{title + ':':<13}{one.name}  ({one.reason})" for one in found]
         lines += [f"signature:   {name}: {text}" for name, text in self.signatures.items()]
         lines += [f"refused:     {name} is {op}: this graph is not run" for name, op in self.unsafe.items()]
+        lines += [f"not run:     {self.idle} ops of saving and training"] if self.idle else []
         lines += [f"ops:         {', '.join(f'{count} {op}' for op, count in self.counts.items())}", ""]
         rows = [
             ("op", "type", "gives"),
@@ -77,8 +83,9 @@ def inspect_graph(path: Path, tag: str | None = None) -> GraphFacts:
     """
     source = read_source(path, tag)
     plain = _plain(source)
-    unsafe = unsafe_nodes(plain)
-    outputs = _outputs(plain, tainted(plain, unsafe))
+    not_run = unsafe_nodes(plain)
+    unsafe = {name: op for name, op in not_run.items() if op not in listed("idle")}
+    outputs = _outputs(plain, tainted(plain, not_run))
     ops = [OpFacts(node.name, node.op, outputs.get(node.name, (UNKNOWN,))) for node in source.graph_def.node]
     ops += [
         OpFacts(node.name, node.op, (UNKNOWN,), function.signature.name)
@@ -96,6 +103,7 @@ def inspect_graph(path: Path, tag: str | None = None) -> GraphFacts:
         constants=tuple(constants),
         signatures={name: " ".join(words) for name, words in source.signatures.items()},
         unsafe=unsafe,
+        idle=len(not_run) - len(unsafe),
         counts=dict(Counter(one.op for one in ops).most_common()),
         ops=tuple(ops),
     )

@@ -135,9 +135,16 @@ def _renamed(cfg: Config, source: GraphSource, foreign: ForeignGraph) -> Foreign
         graph_def=rename(foreign.graph_def, names),
         inputs=tuple(replace(spec, name=new(spec.name)) for spec in foreign.inputs),
         outputs=tuple(replace(spec, name=new(spec.name)) for spec in foreign.outputs),
-        found_inputs=tuple(Found(new(one.name), one.reason) for one in foreign.found_inputs),
-        found_outputs=tuple(Found(new(one.name), one.reason) for one in foreign.found_outputs),
+        found_inputs=tuple(_told(one, new(one.name)) for one in foreign.found_inputs),
+        found_outputs=tuple(_told(one, new(one.name)) for one in foreign.found_outputs),
     )
+
+
+def _told(found: Found, name: str) -> Found:
+    """The choice under its new name, with the one that the file has."""
+    if name == found.name or " in the file, " in found.reason:
+        return Found(name, found.reason)
+    return Found(name, f"{found.name} in the file, {found.reason}")
 
 
 def _called(

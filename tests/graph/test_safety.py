@@ -179,6 +179,26 @@ def test_inspect_names_what_is_refused(tmp_path: Path):
     assert "refused:" in facts.as_text()
 
 
+def test_what_training_leaves_beside_the_model_is_no_refusal(tmp_path: Path):
+    """Gradients, optimizers and savers stand in the graph, and only what the outputs need runs."""
+    with tf.Graph().as_default() as graph:
+        image = V1.placeholder(tf.float32, [None, 4, 4, 2], name="x")
+        kernel = tf.ones([3, 3, 2, 1]) * tf.reduce_mean(image)
+        wide = tf.nn.relu(tf.nn.depthwise_conv2d(tf.square(image), kernel, [1, 1, 1, 1], "SAME"), name="out")
+        V1.gradients(tf.image.resize(wide, [8, 8]), image)
+        RAW.SaveV2(prefix="model", tensor_names=["y"], shape_and_slices=[""], tensors=[wide])
+    assert {"DepthwiseConv2dNativeBackpropInput", "ReluGrad"} <= {node.op for node in graph.as_graph_def().node}
+    (tmp_path / "g.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    np.save(tmp_path / "x.npy", np.ones((1, 4, 4, 2), np.float32))
+    facts = inspect_graph(tmp_path / "g.pb")
+    assert facts.unsafe == {}
+    assert f"{facts.idle} ops of saving and training" in facts.as_text()
+    words = ["infer", str(tmp_path / "g.pb"), "--feed", f"x={tmp_path / 'x.npy'}", "--fetch"]
+    assert cli.main([*words, "out"]) == 0
+    saved = next(node.name for node in graph.as_graph_def().node if node.op == "SaveV2")
+    assert cli.main([*words, saved]) == 6
+
+
 def test_a_function_with_the_name_of_an_op(tmp_path: Path):
     graph_def = graph_of(in_a_function, tmp_path / "canary")
     inner = next(f for f in graph_def.library.function if any(n.op == "WriteFile" for n in f.node_def))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dnndk_prep import repeatable
-from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import ModelFileError, UsageError
 from dnndk_prep.quiet import quiet_start
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -44,6 +44,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def infer(args: argparse.Namespace) -> int:
     """`infer`: what some tensors of a graph are for some arrays."""
+    import numpy as np
+
+    from dnndk_prep import repeatable
+
     with quiet_start():
         from dnndk_prep.graph.infer import Inference, read_array
         from dnndk_prep.graph.sources import read_source
@@ -66,6 +70,8 @@ def infer(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """`evaluate`: top-1 and top-5 of a graph, and with class maps the mean intersection over union."""
+    from dnndk_prep.config_file import load_config
+
     cfg = load_config(args.pipeline, args.set)
     with quiet_start():
         from dnndk_prep.data.parts import misfit, with_inputs

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dnndk_prep.code_version import code_version
-from dnndk_prep.config import ModelSection
 from dnndk_prep.errors import UsageError, nearest
 from dnndk_prep.graph.kinds import graph_file
 from dnndk_prep.quiet import quiet_start
+
+if TYPE_CHECKING:
+    from dnndk_prep.config import ModelSection
 
 
 @dataclass(frozen=True)

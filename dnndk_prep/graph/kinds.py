@@ -103,7 +103,8 @@ def _binary_kind(file: BinaryIO) -> str | None:
     first: bytes | None = None
     for number, wire, content in _fields(file):
         if number == 1 and wire == VARINT:
-            return SAVED_MODEL
+            # The schema's version, which is 1; an ONNX file begins with a number, too.
+            return SAVED_MODEL if content == b"\x01" else None
         if number == 1 and first is None:
             if _is_node(content):
                 return GRAPH
@@ -126,13 +127,14 @@ def _is_node(content: bytes) -> bool:
 
 
 def _fields(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Number, wire type and the first bytes of each field, as long as the bytes make sense."""
+    """Number, wire type and the first bytes of each field, as long as the bytes make sense; of a number its last."""
     while (tag := _varint(file)) is not None:
         number, wire = tag >> 3, tag & 7
         if wire == VARINT:
-            if _varint(file) is None:
+            value = _varint(file)
+            if value is None:
                 return
-            yield number, wire, b""
+            yield number, wire, bytes([value & 0xFF])
         elif wire == LENGTH:
             length = _varint(file)
             if length is None:

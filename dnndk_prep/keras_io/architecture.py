@@ -28,7 +28,7 @@ def expect_complete(file: str) -> Iterator[None]:
     """What goes wrong inside because the architecture lacks something is a ModelFileError about `file`."""
     try:
         yield
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f"the architecture in {file} is not complete",
             expected="an architecture as Keras writes it",

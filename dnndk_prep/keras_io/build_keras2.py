@@ -13,17 +13,20 @@ from tf_keras.src import backend
 from tf_keras.src.engine import base_layer, base_layer_v1
 from tf_keras.src.layers.rnn import gru_v1, lstm_v1
 
-from dnndk_prep.errors import ModelFileError
+from dnndk_prep.errors import DnndkPrepError, ModelFileError
 from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
 from dnndk_prep.keras_io.architecture import MODELS, layers_of
+from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.finite import finite
 from dnndk_prep.keras_io.op_layer import Operation
 from dnndk_prep.keras_io.ops import OPERATION
 from dnndk_prep.keras_io.plain_layers import PLAIN_LAYERS, plain_convolutions
-from dnndk_prep.keras_io.through_keras import first_line
+from dnndk_prep.keras_io.through_keras import first_line, gist
 
 learning_phase = backend.deprecated_internal_learning_phase_scope
 
+# In a graph Keras 2 puts the layers of TensorFlow 1 beneath its classes.
+LAYERS = (base_layer.Layer, base_layer_v1.Layer)
 # The layers of Keras 2 for TensorFlow 2 put their loops into library functions, which TensorFlow 1.9 cannot run.
 LOOPING_LAYERS = {"LSTM": lstm_v1.LSTM, "GRU": gru_v1.GRU}
 OWN_OBJECTS = {
@@ -39,8 +42,10 @@ def build_keras2(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -
     failed: list[str] = []
     try:
         objects = tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom})
-        with objects, _noting_failures(failed), plain_convolutions():
+        with objects, _noting_failures(failed), limited_calls(LAYERS), plain_convolutions():
             model = tf_keras.layers.deserialize(finite(config))
+    except DnndkPrepError:
+        raise
     # Keras raises whatever it meets; all of it means that this architecture cannot be built.
     except Exception as error:
         with tf_keras.utils.custom_object_scope({**OWN_OBJECTS, **custom}):
@@ -64,20 +69,21 @@ def build_keras2(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -
 @contextmanager
 def inference_mode(graph: tf.Graph) -> Iterator[None]:
     # Outside the graph, for layers whose own default is training; inside, for those that ask the graph.
-    with learning_phase(0), _loops_of_tensorflow1(), graph.as_default(), learning_phase(0), _every_step_kept():
+    with learning_phase(0), loops_of_tensorflow1(), graph.as_default(), learning_phase(0), _every_step_kept():
         yield
 
 
 @contextmanager
 def phase_to_feed(graph: tf.Graph) -> Iterator[None]:
-    with _loops_of_tensorflow1(), graph.as_default(), _every_step_kept():
+    with loops_of_tensorflow1(), graph.as_default(), _every_step_kept():
         # Where no phase is set, the first who asks for it makes the placeholder, with false as its default.
         backend.learning_phase()
         yield
 
 
 @contextmanager
-def _loops_of_tensorflow1() -> Iterator[None]:
+def loops_of_tensorflow1() -> Iterator[None]:
+    """Loops are written as TensorFlow 1 has them: Enter, Switch, Merge, Exit."""
     is_v2 = tf.compat.v1.control_flow_v2_enabled()
     tf.compat.v1.disable_control_flow_v2()
     try:
@@ -108,8 +114,7 @@ def _every_step_kept() -> Iterator[None]:
 @contextmanager
 def _noting_failures(failed: list[str]) -> Iterator[None]:
     """Puts the layer into `failed` whose call fails; the innermost comes first."""
-    # In a graph Keras 2 puts the layers of TensorFlow 1 beneath its classes.
-    originals = {kind: kind.__call__ for kind in (base_layer.Layer, base_layer_v1.Layer)}
+    originals = {kind: kind.__call__ for kind in LAYERS}
 
     def noting(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -149,4 +154,4 @@ def _called(layer: dict[str, Any]) -> str:
 def _cause(error: BaseException) -> str:
     """What Keras says, without the settings that it repeats before it says what is wrong with them."""
     text = str(error).rpartition("Exception encountered: ")[2].strip()
-    return text.splitlines()[0][:300] if text else first_line(error)
+    return gist(text) or first_line(error)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dnndk_prep.keras_io.architecture import Config
+from dnndk_prep.keras_io.architecture import Config, layers_of
 from dnndk_prep.keras_io.layer_graph import LayerGraph
 
 # The batch axis first; None for a size, or for a whole shape, that is not known.
@@ -28,6 +28,7 @@ ELEMENTWISE = (
     *("Activation", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise"),
     *("GaussianDropout", "AlphaDropout", "ActivityRegularization", "ReLU", "LeakyReLU", "ELU", "ThresholdedReLU"),
 )
+NORMALIZATIONS = ("LayerNormalization", "GroupNormalization", "UnitNormalization", "Normalization")
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 
 
@@ -51,8 +52,11 @@ def shape_after(kind: str, config: Config, inputs: Sequence[Shape]) -> Shape:
     first: tuple[int | None, ...] = inputs[0]  # type: ignore[assignment]
     if kind in SPATIAL:
         return _spatial(kind, config, first)
-    if kind in (*ELEMENTWISE, "BatchNormalization", "PReLU", "Softmax"):
+    if kind in (*ELEMENTWISE, *NORMALIZATIONS, "BatchNormalization", "PReLU", "Softmax", "Rescaling"):
         return first
+    if kind == "TimeDistributed":
+        inner = shape_after(config["layer"]["class_name"], config["layer"]["config"], [(first[0], *first[2:])])
+        return None if inner is None else (first[0], first[1], *inner[1:])
     if kind in MERGES:
         return first if len(set(inputs)) == 1 else None
     if kind == "Concatenate":
@@ -85,6 +89,12 @@ def window(config: Config, rank: int) -> tuple[list[int], list[int]]:
 
 def is_channels_first(config: Config) -> bool:
     return config.get("data_format") == "channels_first"
+
+
+def says_channels_first(kind: str, config: Config) -> bool:
+    """Whether the layer, or one inside it (of a TimeDistributed), takes channels first."""
+    settings: list[Any] = [layer.get("config") for layer in layers_of({"class_name": kind, "config": config})]
+    return any(isinstance(one, dict) and is_channels_first(one) for one in settings)
 
 
 def _spatial(kind: str, config: Config, shape: Sequence[int | None]) -> Shape:

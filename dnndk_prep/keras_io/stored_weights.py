@@ -41,12 +41,33 @@ KERAS1_AXES: Mapping[tuple[str, str], tuple[int, ...]] = {
 
 def stored_groups(group: h5py.Group) -> dict[str, tuple[list[str], Weights]]:
     """Layer -> the names of its weights and their values, for the layers that have any, in the file's order."""
+    if is_numbered(group):
+        return _numbered_groups(group)
     result = {}
     for name in _texts(group, "layer_names"):
         names = _texts(group[name], "weight_names")
         if names:
             result[name] = (names, [np.asarray(group[name][weight]) for weight in names])
     return result
+
+
+def is_numbered(group: h5py.Group) -> bool:
+    """Whether Keras before 1.0 wrote the weights: by the number of the layer and of the weight, without names."""
+    return "nb_layers" in group.attrs
+
+
+def _numbered_groups(group: h5py.Group) -> dict[str, tuple[list[str], Weights]]:
+    result = {}
+    for layer in _in_numbers(group, "layer_"):
+        names = _in_numbers(group[layer], "param_")
+        if names:
+            result[layer] = (names, [np.asarray(group[layer][name]) for name in names])
+    return result
+
+
+def _in_numbers(group: h5py.Group, stem: str) -> list[str]:
+    numbers = [name.removeprefix(stem) for name in group if name.startswith(stem)]
+    return [f"{stem}{number}" for number in sorted((n for n in numbers if n.isdecimal()), key=int)]
 
 
 def give_weights(
@@ -168,6 +189,11 @@ def _leaf_counts(kind: str, config: Config, is_keras1: bool) -> tuple[int, int]:
         return _leaf_counts(inner["class_name"], inner["config"], is_keras1)
     if kind == "BatchNormalization":
         return int(config.get("center", True)) + int(config.get("scale", True)), 2
+    if kind in ("LayerNormalization", "GroupNormalization"):
+        return int(config.get("center", True)) + int(config.get("scale", True)), 0
+    if kind == "Normalization":
+        # Mean, variance and count of what it was adapted to.
+        return 0, 3 if config.get("mean") is None else 0
     if kind in ("Embedding", "PReLU"):
         return 1, 0
     if is_keras1 and kind in GATES and config.get("implementation") != 2:

@@ -29,7 +29,7 @@ from dnndk_prep.keras_io.layer_shapes import (
     shapes_of,
     window,
 )
-from dnndk_prep.keras_io.stored_weights import Weights, give_weights, stored_groups, write_weights
+from dnndk_prep.keras_io.stored_weights import Weights, give_weights, is_numbered, stored_groups, write_weights
 from dnndk_prep.keras_io.through_keras import major
 
 # Theano turns these kernels. Keras turns a depthwise kernel before, and a pointwise one has nothing to turn.
@@ -51,6 +51,8 @@ def converted(
     none of these. Raises ModelFileError that names the layer which has no exact form.
     """
     is_first = is_keras1(architecture, version)
+    if is_numbered(group) and not is_first:
+        raise _of_another_keras(file)
     is_theano = major(version) < 3 and backend_of(group, is_first) == "theano"
     if not (is_first or is_theano or _has_channels_first(architecture)):
         return None
@@ -58,6 +60,8 @@ def converted(
         if major(version) >= 3:
             architecture = to_keras2(architecture)
         graph = flatten(keras1_to_keras2(architecture, file) if is_first else architecture, file)
+        if is_numbered(group):
+            check_numbered(graph)
         give_weights(graph, stored_groups(group), is_first, file)
         if is_first:
             settle_output_shapes(graph)
@@ -70,12 +74,33 @@ def converted(
 
 
 def backend_of(group: h5py.Group, is_first: bool) -> str:
-    """The backend that trained the weights. Keras 2 writes it; in Keras 1 only TensorFlow's variables end in ":0"."""
+    """The backend that trained the weights. Keras 2 writes it; in Keras 1 only TensorFlow's variables end in ":0".
+
+    Of weights of Keras before 1.0, which have no names, it is taken for Theano, its own backend.
+    """
     if not is_first:
         name = group.attrs.get("backend", "tensorflow")
         return name.decode() if isinstance(name, bytes) else str(name)
     names = [name for names, _ in stored_groups(group).values() for name in names]
     return "tensorflow" if any(name.endswith(":0") for name in names) or not names else "theano"
+
+
+def check_numbered(graph: LayerGraph) -> None:
+    """Raises ModelFileError for layers that Keras before 1.0 computed otherwise than Keras 1."""
+    for leaf in graph.leaves():
+        if leaf.kind == "BatchNormalization":
+            raise _refused(leaf, "weights of Keras before 1.0", "layers that computed the same in Keras 1")
+        if leaf.config.get("padding") == "same":
+            _expect_odd(leaf, leaf.kind, leaf.config)
+
+
+def _of_another_keras(file: str) -> ModelFileError:
+    return ModelFileError(
+        f"the weights in {file} are of Keras before 1.0, the architecture is of Keras 2 or later",
+        expected="the architecture as Keras 1 writes it, with Convolution2D, border_mode and dim_ordering",
+        found="layer_0, layer_1, ... in the weights file, which tells neither names nor the layout of kernels",
+        remedy="build the model in Keras 1, and give its model.to_json() with these weights",
+    )
 
 
 def _has_channels_first(architecture: Config) -> bool:
@@ -122,6 +147,9 @@ def as_tensorflow(graph: LayerGraph) -> None:
         calls = [call for call in graph.calls if call.leaf is leaf]
         if leaf.config.get("padding") == "same":
             _settle_padding(graph, leaf, calls)
+        inner = leaf.config.get("layer")
+        if inner and isinstance(inner["config"], dict) and inner["config"].get("padding") == "same":
+            _expect_odd(leaf, inner["class_name"], inner["config"])
 
 
 def turned(kind: str, config: Config, weights: Weights) -> Weights:
@@ -137,11 +165,7 @@ def turned(kind: str, config: Config, weights: Weights) -> Weights:
 
 def _settle_padding(graph: LayerGraph, leaf: Leaf, calls: Sequence[Call]) -> None:
     if leaf.kind in TRANSPOSED or leaf.kind == "ConvLSTM2D":
-        kernel, strides = window(leaf.config, RANKS.get(leaf.kind, 2))
-        if any(size % 2 == 0 or stride != 1 for size, stride in zip(kernel, strides, strict=True)):
-            raise _refused(
-                leaf, "padding: 'same'", "an odd kernel and strides of 1, where Theano pads as TensorFlow does"
-            )
+        _expect_odd(leaf, leaf.kind, leaf.config)
         return
     if leaf.kind not in (*CONVOLUTIONS, *POOLINGS):
         return
@@ -169,6 +193,12 @@ def _settle_padding(graph: LayerGraph, leaf: Leaf, calls: Sequence[Call]) -> Non
             name += "_1"
         names.add(name)
         insert_before(graph, call, Leaf(name, f"ZeroPadding{rank}D", dict(config)))
+
+
+def _expect_odd(leaf: Leaf, kind: str, config: Config) -> None:
+    kernel, strides = window(config, RANKS.get(kind, 2))
+    if any(size % 2 == 0 or stride != 1 for size, stride in zip(kernel, strides, strict=True)):
+        raise _refused(leaf, "padding: 'same'", "an odd kernel and strides of 1, where Theano pads as TensorFlow does")
 
 
 def insert_before(graph: LayerGraph, call: Call, leaf: Leaf) -> None:

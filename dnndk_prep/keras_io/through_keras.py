@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -20,14 +21,19 @@ from typing import Any
 import h5py
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
+from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.finite import finite
+from dnndk_prep.keras_io.stored_weights import write_complete
 
 # Beside the stored weights Keras makes some that it does not store: counters and states of random numbers.
 UNSTORED_WEIGHTS = 2**20
 # How an error of a graph begins, and what stands in the line that tells the node.
 GRAPH_ERROR = "Graph execution error:"
 NODE = "{{node"
+# How an error of a function that TensorFlow rewrote begins, and the line that tells it.
+USER_CODE = "in user code:"
+RAISED = re.compile(r"\w*(Error|Exception): (.+)")
 # What Keras 2.12 called the group of a model's layers, which is "layers" since 2.13.
 OLD_GROUP = "_layer_checkpoint_dependencies"
 
@@ -48,12 +54,7 @@ def weights_to_hdf5(
     """
     load = partial(_load_weights, config=config, weights=weights, numbers=numbers, custom=custom)
 
-    def write(model: Any, target: Path) -> None:
-        # Not model.save: it copies all objects of the model, and some layers cannot be copied.
-        with h5py.File(target, "w") as stored:
-            _classic_layout(version).save_weights_to_hdf5_group(stored, model)
-
-    return _through_keras(version, file or str(weights), load, write)
+    return _through_keras(version, file or str(weights), load, partial(_write_weights, version))
 
 
 def untrained_hdf5(config: dict[str, Any], file: str, version: str, numbers: int) -> tempfile.TemporaryDirectory[str]:
@@ -67,7 +68,12 @@ def untrained_hdf5(config: dict[str, Any], file: str, version: str, numbers: int
         with _at_most(keras, numbers + UNSTORED_WEIGHTS):
             return keras.models.model_from_json(json.dumps(finite(config)))
 
-    return _through_keras(version, file, build, lambda model, target: model.save(target, include_optimizer=False))
+    def write(model: Any, target: Path) -> None:
+        weights = target.with_name("weights.h5")
+        _write_weights(version, model, weights)
+        write_complete(config, import_keras(version).__version__, weights, target)
+
+    return _through_keras(version, file, build, write)
 
 
 def import_keras(version: str) -> ModuleType:
@@ -81,6 +87,12 @@ def import_keras(version: str) -> ModuleType:
     import tf_keras
 
     return tf_keras
+
+
+def _write_weights(version: str, model: Any, target: Path) -> None:
+    # Not model.save: it copies all objects of the model, and some layers cannot be copied.
+    with h5py.File(target, "w") as stored:
+        _classic_layout(version).save_weights_to_hdf5_group(stored, model)
 
 
 def _classic_layout(version: str) -> ModuleType:
@@ -101,15 +113,24 @@ def major(version: str) -> int:
 
 def first_line(error: BaseException) -> str:
     """What a foreign error says, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return gist(str(error)) or type(error).__name__
+
+
+def gist(text: str) -> str:
+    """The line of a foreign error that tells what is wrong; empty if none does."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        return type(error).__name__
+        return ""
+    if lines[0].startswith(USER_CODE):
+        # The reason stands after the places in the program, and before the arguments of the call.
+        raised = [found[2] for line in lines if (found := RAISED.fullmatch(line))]
+        return (raised[-1] if raised else lines[-1])[:300]
     if lines[0] != GRAPH_ERROR:
         return lines[0][:300]
     # What TensorFlow found stands before the node's name, after the places in the program that led there.
     place = next((number for number, line in enumerate(lines) if NODE in line), 1)
-    text = lines[place].partition("[[")[0] if place < len(lines) else type(error).__name__
-    return (text.strip() or lines[place - 1])[:300]
+    line = lines[place].partition("[[")[0].strip() if place < len(lines) else ""
+    return (line or (lines[place - 1] if place > 1 else ""))[:300]
 
 
 def _through_keras(
@@ -119,7 +140,7 @@ def _through_keras(
     keras = import_keras(version)
     made = tempfile.TemporaryDirectory(prefix="dnndk_prep_")
     try:
-        with _no_advice():
+        with _no_advice(), limited_calls([keras.layers.Layer]):
             model = load(keras, Path(made.name))
             write(model, Path(made.name) / "model.h5")
     except DnndkPrepError:

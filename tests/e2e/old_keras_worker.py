@@ -173,6 +173,18 @@ def words():
     return model
 
 
+def series():
+    """Each step of a series by itself."""
+    size = (4,) + shape(7, 6, 2)
+    model = Sequential()
+    model.add(L.TimeDistributed(L.Convolution2D(3, 3, 2, activation="relu"), input_shape=size))
+    model.add(L.TimeDistributed(L.MaxPooling2D((2, 1))))
+    model.add(L.TimeDistributed(L.Flatten()))
+    model.add(L.LSTM(3))
+    model.add(L.Dense(2))
+    return model
+
+
 def first_steps():
     """Keras 2: both kinds of Flatten, padding that lies elsewhere, kernels that are turned before."""
     order = "channels_first" if ORDER == "th" else "channels_last"

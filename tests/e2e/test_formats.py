@@ -29,12 +29,18 @@ from dnndk_prep.keras_io.inference import build_inference
 from dnndk_prep.keras_io.load import KerasSource, read_architecture_weights, read_model
 from dnndk_prep.keras_io.plain_layers import SpectralNormalization
 from dnndk_prep.keras_io.predict import Predictor, probe_batch
-from dnndk_prep.keras_io.through_keras import first_line
+from dnndk_prep.keras_io.through_keras import first_line, untrained_hdf5
 from dnndk_prep.stages._model import read_source
 
 SHAPE = (4, 4, 8)
 RANDOM = np.random.default_rng(3)
 FEEDS = [RANDOM.uniform(-2, 2, (3, *SHAPE)).astype(np.float32) for _ in "xy"]
+
+
+def whole(x: Any) -> Any:
+    """Whole numbers that are not negative, and not zero."""
+    return ops.cast(ops.abs(x) * 2 + 1, "int32")
+
 
 # Each gives one tensor or several.
 KERAS3_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
@@ -47,6 +53,20 @@ KERAS3_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
         x * FEEDS[0][0, 0, 0],
     ],
     "whole_numbers": lambda x, y: [ops.cast(x, "int32") + 0.5, ops.cast(x, "int32") * 2, ops.cast(x, "int32") / 2],
+    "promoted": lambda x, y: [
+        *(ops.mean(ops.cast(x * 5, "int32"), -1), ops.prod(ops.cast(x * 2, "int8"), -1), ops.sqrt(whole(x))),
+        *(ops.sum(x > y, -1), ops.square(x > y), ops.var(whole(x), axis=-1), ops.exp(ops.cast(x, "int32"))),
+        *(whole(x) / whole(y), ops.cast(x * 5, "int8") + ops.cast(y * 5 + 300, "int32")),
+        *(ops.concatenate([x, whole(y)], axis=1), ops.image.resize(ops.cast(whole(x) * 50, "uint8"), (7, 9))),
+    ],
+    "compared": lambda x, y: [
+        *(x > y, x <= 0.5, ops.equal(whole(x), 1), ops.logical_and(x > 0, y > 0), ops.logical_not(x > y)),
+        *(ops.where(x > y, x, 0.5), ops.any(x > 1.9, axis=-1), ops.all(x < 1.9, axis=(1, 2)), ops.std(x, axis=-1)),
+    ],
+    "corners": lambda x, y: [
+        *(ops.softmax(x, axis=None), ops.squeeze(x[:, :1]), ops.matmul(x, np.ones(8, np.float32))),
+        *(ops.concatenate([x, ops.zeros_like(y)], axis=1), ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "reflect")),
+    ],
     "two": lambda x, y: [ops.maximum(x, 0.1), ops.minimum(x, y), ops.matmul(x, ops.transpose(y, (0, 1, 3, 2)))],
     "one": lambda x, y: [ops.square(x), ops.sqrt(ops.abs(x)), ops.rsqrt(ops.abs(x) + 1), ops.exp(x), ops.sign(x)],
     "activations": lambda x, y: [
@@ -84,6 +104,15 @@ TENSORFLOW_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
         *(tf.add_n([x, y]), tf.maximum(x, 0.1), tf.minimum(x, y), tf.sqrt(tf.abs(x)), tf.square(x), tf.exp(x)),
         *(tf.math.rsqrt(tf.abs(x) + 1.0), tf.sign(x), tf.linalg.matmul(x, tf.transpose(y, (0, 1, 3, 2)))),
     ],
+    "compared": lambda x, y: [
+        *(x > y, x <= 0.5, tf.where(x > y, x, y), tf.logical_and(x > 0.0, y > 0.0), tf.reduce_any(x > 1.9, -1)),
+        *(tf.matmul(x, y, transpose_b=True), tf.math.reduce_std(x, -1), tf.math.squared_difference(x, y)),
+        *(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT"), tf.squeeze(x[:, :1]), tf.argmax(x, 1)),
+    ],
+    "promoted": lambda x, y: [
+        tf.reduce_mean(tf.cast(x * 5.0, tf.int32), -1),
+        tf.cast(x * 5.0, tf.int32) / (tf.cast(y, tf.int32) + 10),
+    ],
     "activations": lambda x, y: [
         *(
             tf.nn.relu(x),
@@ -115,6 +144,14 @@ TENSORFLOW_OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+def as_floats(values: list[np.ndarray]) -> list[np.ndarray]:
+    return [value.astype(np.float64) for value in values]
+
+
+def assert_same_types(got: list[np.ndarray], wanted: list[np.ndarray]) -> None:
+    assert [value.dtype for value in got] == [value.dtype for value in wanted]
+
+
 def converted(path: Path, feeds: list[np.ndarray] = FEEDS) -> list[np.ndarray]:
     return outputs(frozen(read_model(path)), feeds)
 
@@ -130,8 +167,11 @@ def test_operations_of_keras_3(tmp_path: Path, name: str, suffix: str):
     model = keras.Model([x, y], [*several(KERAS3_OPERATIONS[name](x, y)), layers.Add(name="last")([x, y])])
     model.save(tmp_path / f"m.{suffix}")
     wanted = several(model.predict(FEEDS, verbose=0))
-    assert_within(converted(tmp_path / f"m.{suffix}"), wanted)
-    assert_within(Predictor(read_model(tmp_path / f"m.{suffix}")).predict(FEEDS), wanted)
+    got = converted(tmp_path / f"m.{suffix}")
+    assert_same_types(got, wanted)
+    assert_within(as_floats(got), as_floats(wanted))
+    predicted = Predictor(read_model(tmp_path / f"m.{suffix}")).predict(FEEDS)
+    assert_within(as_floats(predicted), as_floats(wanted))
 
 
 @pytest.mark.parametrize("name", TENSORFLOW_OPERATIONS)
@@ -141,7 +181,9 @@ def test_operations_of_keras_2(tmp_path: Path, name: str):
     model = tf_keras.Model([x, y], [*TENSORFLOW_OPERATIONS[name](x, y), last])
     model.save(tmp_path / "m.h5")
     wanted = several(model.predict(FEEDS, verbose=0))
-    assert_within(converted(tmp_path / "m.h5"), wanted)
+    got = converted(tmp_path / "m.h5")
+    assert_same_types(got, wanted)
+    assert_within(as_floats(got), as_floats(wanted))
 
 
 def test_operations_in_nested_models_reach_the_oldest_reader(tmp_path: Path):
@@ -362,12 +404,17 @@ def test_a_layer_that_is_registered_by_its_package(custom: Path):
 
 
 def test_a_class_of_the_other_keras_alone_is_said(custom: Path):
-    scaled(custom, keras, "m.h5")
-    for spec, missing in (("my_layers:Scale", "keras"), ("my_layers3:Scale", "tf_keras")):
-        source = read_model(custom / "m.h5", load_custom_objects([spec], custom))
-        use = Predictor if missing == "keras" else frozen
-        with pytest.raises(UsageError, match=rf" {missing} needs a class of its own for Scale"):
-            use(source)
+    """A class of keras is enough for a model of Keras 3, which it traces."""
+    wanted = scaled(custom, keras, "m.h5")
+    source = read_model(custom / "m.h5", load_custom_objects(["my_layers:Scale"], custom))
+    with pytest.raises(UsageError, match=r" keras needs a class of its own for Scale"):
+        Predictor(source)
+    source = read_model(custom / "m.h5", load_custom_objects(["my_layers3:Scale"], custom))
+    assert_within(outputs(frozen(source), ONES), wanted)
+    scaled(custom, tf_keras, "m2.h5")
+    source = read_model(custom / "m2.h5", load_custom_objects(["my_layers3:Scale"], custom))
+    with pytest.raises(UsageError, match=r" tf_keras needs a class of its own for Scale"):
+        frozen(source)
 
 
 def test_the_pipeline_imports_only_what_is_allowed(custom: Path, capsys: pytest.CaptureFixture):
@@ -505,3 +552,32 @@ def test_a_probe_of_large_images_is_one_image(tmp_path: Path):
     source = read_model(tmp_path / "m.h5")
     probe = probe_batch(source, build_inference(source).inputs, 1)
     assert [(value.shape, value.dtype) for value in probe.values()] == [((1, 2048, 1024, 3), np.float32)]
+
+
+def test_a_wrapper_that_cannot_be_built_is_named(tmp_path: Path):
+    x = tf_keras.Input((3, 8, 8, 1), name="x")
+    conv = tf_keras.layers.Conv2D(2, 3, name="inner")
+    tf_keras.Model(x, tf_keras.layers.TimeDistributed(conv, name="steps")(x)).save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        text = file.attrs["model_config"]
+        file.attrs["model_config"] = text.replace('"kernel_size": [3, 3]', '"kernel_size": [30, 3]')
+        assert file.attrs["model_config"] != text
+    with pytest.raises(ModelFileError, match=r"Keras 2 cannot build the layer '(steps|inner)'") as caught:
+        frozen(read_model(tmp_path / "m.h5"))
+    assert "in user code" not in str(caught.value)
+
+
+def test_the_reason_of_an_error_in_rewritten_code():
+    said = "in user code:\n\n    File x, line 1, in call\n        y = f(x)\n\n    TypeError: no such type\n\nCall of x"
+    assert first_line(ValueError(said)) == "no such type"
+
+
+def test_layers_whose_settings_cannot_be_copied_have_first_weights(tmp_path: Path):
+    x = keras.Input((8, 8, 3), name="x")
+    model = keras.Model(x, layers.Conv2D(2, 3, name="conv")(layers.RandomContrast(0.2, name="contrast")(x)))
+    config = json.loads(model.to_json())
+    with untrained_hdf5(config, "net.json", keras.__version__, 100) as folder:
+        source = read_model(Path(folder) / "model.h5")
+        assert [layer["class_name"] for layer in source.config["config"]["layers"]][1:] == ["RandomContrast", "Conv2D"]
+        again = keras.models.load_model(Path(folder) / "model.h5", compile=False)
+        assert again.count_params() == model.count_params()

@@ -13,8 +13,7 @@ import pytest
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from conversion import OLDEST
-from formats import FIRST_WRITERS, READERS
+from formats import FIRST_WRITERS
 from theano_models import assert_close, read, run
 
 CASES = [pytest.param(writer, name, id="-".join([*writer[:3], name])) for writer in FIRST_WRITERS for name in writer[3]]
@@ -60,11 +59,11 @@ def test_numbers_are_those_of_the_keras_that_wrote_the_file(
         feeds = [file[key] for key in sorted(file) if key.startswith("x")]
         wanted = [file[key] for key in sorted(file) if key.startswith("y")]
     source = read(folder / f"{name}.h5")
-    got, _ = run(source, feeds, READERS.get(name, OLDEST))
+    got, _ = run(source, feeds)
     assert_close(got, wanted)
     text = json.dumps(source.config)
     assert "channels_first" not in text
     architecture = json.loads((folder / f"{name}.json").read_text())
-    again, _ = run(read(folder / f"{name}.weights.h5", architecture), feeds, READERS.get(name, OLDEST))
+    again, _ = run(read(folder / f"{name}.weights.h5", architecture), feeds)
     for a, b in zip(again, got, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -90,6 +90,66 @@ def test_numpy_chain_of_keras_1(tmp_path: Path, is_theano: bool) -> None:
     assert "Transpose" not in ops
 
 
+Numbered = tuple[Path, dict[str, Any], list[np.ndarray]]
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Numbered:
+    """Weights as Keras 0.3 wrote them, the architecture as Keras 1 does, and what the model gives for IMAGES."""
+    k, b, d, e = array(5, 2, 3, 3), array(5, 1)[:, 0], array(5 * 7 * 5, 3), array(3, 1)[:, 0]
+    conv = {**keras1_conv("c", k), "batch_input_shape": [None, 2, 9, 12], "activation": "relu"}
+    layers = [
+        ("Convolution2D", conv),
+        ("MaxPooling2D", {"name": "p", "pool_size": [1, 2], "border_mode": "valid", "dim_ordering": "th"}),
+        ("Flatten", {"name": "f"}),
+        ("Dense", {"name": "d", "output_dim": 3, "activation": "linear", "bias": True}),
+    ]
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["nb_layers"] = len(layers)
+        for number, values in enumerate(([k, b], [], [], [d, e])):
+            group = file.create_group(f"layer_{number}")
+            group.attrs["nb_params"] = len(values)
+            for place, value in enumerate(values):
+                group.create_dataset(f"param_{place}", data=value)
+    steps = [
+        ("c", ["x"], "conv", {"kernel": k, "bias": b, "is_true": True}),
+        ("r", ["c"], "relu", {}),
+        ("p", ["r"], "pool", {"size": (1, 2)}),
+        ("f", ["p"], "ravel", {}),
+        ("d", ["f"], "dense", {"kernel": d, "bias": e}),
+    ]
+    config = {"class_name": "Sequential", "config": [{"class_name": kind, "config": one} for kind, one in layers]}
+    config["keras_version"] = "1.2.2"
+    return tmp_path / "w.h5", config, [evaluate(steps, {"x": IMAGES})["d"]]
+
+
+def test_numbered_weights_of_keras_before_1(numbered: Numbered) -> None:
+    weights, config, wanted = numbered
+    got, _ = run(read(weights, config), [IMAGES])
+    assert_close(got, wanted)
+
+
+def test_numbered_weights_alone_say_what_to_add(numbered: Numbered) -> None:
+    with pytest.raises(ModelFileError, match=r"(?s)a weights file.*give the architecture, too"):
+        read(numbered[0])
+
+
+def test_what_keras_before_1_computed_otherwise_is_named(numbered: Numbered) -> None:
+    weights, config, _ = numbered
+    norm = {"class_name": "BatchNormalization", "config": {"name": "n1", "mode": 0, "axis": 1, "epsilon": 1e-3}}
+    with pytest.raises(ModelFileError, match="'n1'"):
+        read(weights, {**config, "config": [config["config"][0], norm, *config["config"][1:]]})
+
+
+def test_numbered_weights_need_an_architecture_of_keras_1(numbered: Numbered) -> None:
+    modern = json.loads(twin("channels_last").to_json())
+    with pytest.raises(ModelFileError, match=r"(?s)of Keras before 1\.0.*build the model in Keras 1"):
+        read(numbered[0], modern)
+    first = {"name": "Sequential", "layers": [{"name": "Dense", "output_dim": 3}], "loss": "mse"}
+    with pytest.raises(ModelFileError, match=r"an architecture of Keras before 1\.0"):
+        read(numbered[0], first)
+
+
 def keras2_layer(kind: str, name: str, settings: dict[str, Any], *inputs: str) -> dict[str, Any]:
     nodes = [[[one, 0, 0, {}] for one in inputs]] if inputs else []
     return {"class_name": kind, "name": name, "config": {"name": name, **settings}, "inbound_nodes": nodes}

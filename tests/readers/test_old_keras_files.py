@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conversion import OLDEST, assert_within, frozen, optimized, outputs
+from conversion import assert_within, frozen, optimized, outputs
 from environments import without_tensorflow
-from formats import READERS, WRITERS, Writer
+from formats import WRITERS, Writer
 
 from dnndk_prep.graph.artifact import serialize
 from dnndk_prep.keras_io.load import KerasSource, read_architecture_weights, read_model
@@ -88,7 +88,7 @@ def test_every_file_gives_what_its_own_keras_predicted(written: tuple[Writer, Pa
             assert source.keras_version == writer.version
             graphs[form] = frozen(source)
         assert len({serialize(graph.graph_def) for graph in graphs.values()}) == 1, (case, forms)
-        graph = optimized(graphs[forms[0]], feeds, READERS.get(case, OLDEST))
+        graph = optimized(graphs[forms[0]], feeds)
         assert_within(outputs(graph, feeds), wanted)
 
 

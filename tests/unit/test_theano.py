@@ -153,13 +153,44 @@ def test_an_image_out_of_a_vector_is_turned() -> None:
     [
         ("LocallyConnected2D", CONV),
         ("ConvLSTM2D", CONV),
-        ("TimeDistributed", {"layer": {"class_name": "Conv2D", "config": CONV}}),
         ("Conv2D", {**CONV, "activation": "softmax"}),
     ],
 )
 def test_what_cannot_be_exact_is_named(layer: tuple[str, Config]) -> None:
     with pytest.raises(ModelFileError, match=r"the layer 'l1' \(.*cannot be turned to channels_last exactly"):
         to_channels_last(model(("Conv2D", CONV), layer))
+
+
+def steps(kind: str, **config: Any) -> tuple[str, Config]:
+    return "TimeDistributed", {"layer": {"class_name": kind, "config": {**CONV, **config}}}
+
+
+def test_each_step_is_turned_by_itself() -> None:
+    new = to_channels_last(model(steps("Conv2D"), steps("GlobalMaxPooling2D"), shape=(7, 2, 5, 6)))
+    assert kinds(new) == ["InputLayer", "Permute", "TimeDistributed", "Permute", "Permute", "TimeDistributed"]
+    turns = [call.leaf.config["dims"] for call in new.calls if call.leaf.kind == "Permute"]
+    assert turns == [[1, 3, 4, 2], [1, 4, 2, 3], [1, 3, 4, 2]]
+    assert new.calls[2].leaf.config["layer"]["config"]["data_format"] == "channels_last"
+    assert shapes_of(new)[-1] == (None, 7, 3)
+
+
+@pytest.mark.parametrize("layer", [steps("LocallyConnected2D"), steps("Conv2D", activation="softmax")])
+def test_what_no_step_can_do_is_named(layer: tuple[str, Config]) -> None:
+    with pytest.raises(ModelFileError, match=r"the layer 'l0' \(TimeDistributed\) cannot be turned to channels_last"):
+        to_channels_last(model(layer, shape=(7, 2, 5, 6)))
+
+
+def test_a_model_inside_a_wrapper_is_not_missed() -> None:
+    inner = {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "Conv2D", "config": CONV}]}}
+    with pytest.raises(ModelFileError, match="'l0'"):
+        to_channels_last(model(("TimeDistributed", {"layer": inner}), shape=(7, 2, 5, 6)))
+
+
+def test_normalisations_follow_their_axis() -> None:
+    layers = [("LayerNormalization", {"axis": [1]}), ("UnitNormalization", {"axis": 1}), ("Rescaling", {"scale": 0.5})]
+    new = to_channels_last(model(*layers, ("Conv2D", CONV)))
+    assert kinds(new) == ["InputLayer", *(kind for kind, _ in layers), "Conv2D"]
+    assert [call.leaf.config.get("axis") for call in new.calls[1:3]] == [[3], 3]
 
 
 def same(**config: Any) -> Config:
@@ -236,10 +267,10 @@ def test_nested_and_shared_layers_come_out_flat() -> None:
     assert written["output_layers"] == [["d", 0, 0]]
 
 
-def test_a_wrapped_convolution_in_channels_first_is_refused_by_name() -> None:
-    steps = {"name": "steps", "layer": {"class_name": "Conv2D", "config": {"name": "conv", **CONV}}}
-    with pytest.raises(ModelFileError, match="'steps' \\(TimeDistributed\\)"):
-        to_channels_last(model(("TimeDistributed", steps), shape=(5, 2, 6, 6)))
+def test_steps_that_theano_pads_elsewhere_are_named() -> None:
+    graph = model(steps("Conv2D", padding="same", kernel_size=[2, 3]), shape=(7, 2, 5, 6))
+    with pytest.raises(ModelFileError, match=r"(?s)'l0'.*an odd kernel"):
+        as_tensorflow(graph)
 
 
 def test_theano_interpolates_otherwise() -> None:

@@ -202,6 +202,13 @@ def _architecture(text: str | bytes, file: str, stored: int | None, custom: Coll
 
 def _parsed(text: str | bytes, file: str) -> dict[str, Any]:
     data = parse_json(text, file)
+    if isinstance(data, dict) and "class_name" not in data and data.get("name") in ("Sequential", "Graph"):
+        raise ModelFileError(
+            f"{file} is an architecture of Keras before 1.0",
+            expected="JSON as Keras 1 or later writes it",
+            found=f"a {data['name']} whose layers have no class_name",
+            remedy="build the model in Keras 1, and give its model.to_json() with these weights, which are read",
+        )
     if not isinstance(data, dict) or "class_name" not in data or not isinstance(data.get("config"), dict | list):
         raise ModelFileError(
             f"{file} is not an architecture",

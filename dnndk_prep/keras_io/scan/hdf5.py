@@ -214,7 +214,8 @@ def _read(item: h5py.Dataset, chunk: tuple[int, ...], here: str) -> None:
 
 
 def _layout(file: h5py.File) -> str:
-    if "layer_names" in file.attrs or "layer_names0" in file.attrs or "model_weights" in file:
+    # The last: Keras before 1.0, which numbers what others name.
+    if {"layer_names", "layer_names0", "nb_layers"} & {*file.attrs} or "model_weights" in file:
         return "classic"
     if "_layer_checkpoint_dependencies" in file:
         return "keras2"

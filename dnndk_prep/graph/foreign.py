@@ -14,15 +14,20 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.errors import ModelFileError, StageError
 from dnndk_prep.graph.artifact import TensorSpec
-from dnndk_prep.graph.foreign_names import layers_of, new_names_of, node_key
+from dnndk_prep.graph.foreign_names import END, layers_of, new_names_of, node_key
 from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, rename
 from dnndk_prep.graph.rewrites.cut_switches import cut_switches
+from dnndk_prep.graph.rewrites.fuse_batch_norms import fuse_batch_norms
 from dnndk_prep.graph.rewrites.inference_batch_norms import average_variables, inference_batch_norms
 from dnndk_prep.graph.rewrites.inline_functions import inline_functions
 from dnndk_prep.graph.rewrites.mend_handles import mend_handles
+from dnndk_prep.graph.rewrites.products_of_rows import products_of_rows
+from dnndk_prep.graph.rewrites.products_with_one import products_with_one
 from dnndk_prep.graph.rewrites.remove_dropout import remove_dropout
+from dnndk_prep.graph.rewrites.repeats_to_resize import repeats_to_resize
 from dnndk_prep.graph.rewrites.set_constants import set_constants
+from dnndk_prep.graph.rewrites.vector_biases import vector_biases
 from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.safety import refuse_unsafe
 from dnndk_prep.graph.sources import GraphSource
@@ -32,6 +37,8 @@ from dnndk_prep.graph.wanted import Shape, Wanted, chosen_constants, chosen_ends
 RANDOM = re.compile(r"^(Stateless)?(Random|TruncatedNormal|Multinomial)")
 # Names of outputs that say nothing.
 COUNTED = re.compile(r"output_\d+")
+# What Keras 3 spells out in more nodes than Keras 2 has.
+KERAS_3_SPELLINGS = (vector_biases, fuse_batch_norms, repeats_to_resize, products_of_rows, products_with_one)
 # Names of shares for dropout.
 RANDOM_SHARE = re.compile(r"keep|drop", re.IGNORECASE)
 
@@ -171,6 +178,8 @@ def _inference(
     acting = dropped.notes if not any(RANDOM_SHARE.search(name) for name in constants) else ()
     normal = inference_batch_norms(dropped.graph_def, keep)
     graph_def = prune(normal.graph_def, [*feeds, *ends])
+    for spelling in KERAS_3_SPELLINGS:
+        graph_def = prune(spelling(graph_def, keep).graph_def, [*feeds, *ends])
     return graph_def, _Cut((*acting, *normal.notes), tuple(ends))
 
 
@@ -181,7 +190,7 @@ class _Cut:
 
 
 def _end(graph_def: GraphDef, i: int) -> str:
-    taken, name = by_name(graph_def), f"dnndk_prep_end_{i}"
+    taken, name = by_name(graph_def), f"{END}{i}"
     while name in taken:
         name += "_"
     return name
@@ -210,7 +219,7 @@ def _named(
 ) -> ForeignGraph:
     """The graph with names that a person reads: those of layers, without the calls they were in."""
     nodes = by_name(plain)
-    ends = [node.name for node in plain.node if node.name.startswith("dnndk_prep_end_")]
+    ends = [node.name for node in plain.node if node.name.startswith(END)]
     ends.sort(key=lambda name: int(name.rstrip("_").rpartition("_")[2]))
     real: list[str] = []
     for end in ends:

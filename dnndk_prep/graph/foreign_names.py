@@ -29,6 +29,8 @@ KERAS_3 = re.compile(
 RESPELLED = {"conv_transpose": "conv2d_transpose", "MaxPool2d": "MaxPool"}
 # Names that TensorFlow gives ops by itself where these are not the op's own.
 OWN_WORDS = ("add", "sub", "mul", "concat", "depthwise", "separable_conv2d", "conv2d_transpose", "truediv")
+# What the nodes of our own are called that stand for outputs, until they have names.
+END = "dnndk_prep_end_"
 NOT_COMPUTED = ("Const", "Placeholder", "NoOp", *VARIABLES)
 
 
@@ -46,8 +48,8 @@ def new_names_of(
     `real` are the nodes of the outputs, and `ends` the nodes of our own that stand for those without one. What the user
     `named` keeps its name.
     """
-    is_new = bool(source.graph_def.library.function)
-    wanted = layer_names(graph_def, is_new, source.graph_def.versions.producer)
+    is_new = bool(source.graph_def.library.function) or source.of_keras_3
+    wanted = layer_names(graph_def, is_new, source.graph_def.versions.producer, source.of_keras_3)
     first: list[str] = []
     keys = {node_key(name): key for key, name in source.inputs.items()}
     for found in inputs:
@@ -65,15 +67,16 @@ def new_names_of(
     return _assigned(wanted, first)
 
 
-def layer_names(graph_def: GraphDef, has_functions: bool, producer: int) -> dict[str, str]:
+def layer_names(graph_def: GraphDef, has_functions: bool, producer: int, of_keras_3: bool = False) -> dict[str, str]:
     """For each node the name that it should have, which another may want as well.
 
     has_functions: it was written out of functions, as TensorFlow 2 has them. producer: of the file it came in.
+    of_keras_3: it is known that Keras 3 named the nodes, which is else told by their names.
     """
     names = {node.name: _without_calls(node.name) for node in graph_def.node}
-    computed = [node.name for node in graph_def.node if node.op not in NOT_COMPUTED]
+    computed = [n.name for n in graph_def.node if n.op not in NOT_COMPUTED and not n.name.startswith(END)]
     bare = _without_scope(names, computed)
-    is_keras_3 = producer >= KERAS_3_PRODUCER and any(KERAS_3.search(bare[name]) for name in bare)
+    is_keras_3 = of_keras_3 or (producer >= KERAS_3_PRODUCER and any(KERAS_3.search(bare[name]) for name in bare))
     if not (has_functions or is_keras_3 or _is_model_scope(names, bare, computed)):
         return names
     return _as_layers(graph_def, bare, computed) if is_keras_3 else bare
@@ -133,7 +136,9 @@ def _as_layers(graph_def: GraphDef, names: Mapping[str, str], computed: Sequence
         for i, part in enumerate(parts):
             place = f"{place}/{part}" if place else part
             parts[i] = scopes.get(place) or _respelled(part, kinds.get(place, ""))
-        result[node.name] = "/".join(parts)
+        # A call inside a layer: groups of a convolution are one.
+        inner = [part for part in parts[1:-1] if not CALL.fullmatch(part)]
+        result[node.name] = "/".join([*parts[:1], *inner, *parts[1:][-1:]])
     return result
 
 

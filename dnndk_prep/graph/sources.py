@@ -53,6 +53,7 @@ class GraphSource:
 
     inputs, outputs: the tensors of the signature (`x:0`) by its keys; empty where there is none. keys: by the
     variable's node. checkpoint: the prefix of the files that hold the variables, if they lie where they belong.
+    of_keras_3: it is known that Keras 3 named the nodes.
     """
 
     file: str
@@ -63,6 +64,7 @@ class GraphSource:
     keys: Mapping[str, SavedKey] = field(default_factory=dict)
     checkpoint: Path | None = None
     signatures: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    of_keras_3: bool = False
 
     @property
     def has_variables(self) -> bool:

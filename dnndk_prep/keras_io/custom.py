@@ -1,7 +1,8 @@
 """The user's own layers and functions, named as module:Class: imported only where the user allows it.
 
-A class belongs to the Keras whose Layer it is based on. The graph is built by Keras 2, so it takes classes based on
-tf_keras; a file of Keras 3 is read and predicted by Keras 3, and takes a class of the same name based on keras as well.
+A class belongs to the Keras whose Layer it is based on. A file of Keras 2 needs classes based on tf_keras, one of Keras
+3 classes based on keras: its model is traced, unless there is a class of the same name based on tf_keras as well, with
+which Keras 2 builds the graph.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class CustomObjects:
                 found=", ".join(
                     f"{item.__module__}:{item.__name__}" for item in self.objects if _bare_in(item, missing)
                 ),
-                remedy=f"add module:Class of one to {KEY}; a file of Keras 3 needs one of keras and one of tf_keras",
+                remedy=f"add module:Class of one to {KEY}",
             )
         return {text: fitting[_bare(text)] for text in self.spellings(config) if _bare(text) in fitting}
 

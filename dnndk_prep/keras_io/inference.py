@@ -6,9 +6,10 @@ loops that TensorFlow 1 knows. Nothing is run: the weights go from the file into
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ import tf_keras
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tf_keras.src import backend
 
-from dnndk_prep.errors import ModelFileError, StageError, UsageError, nearest
+from dnndk_prep.errors import DnndkPrepError, ModelFileError, StageError, UsageError, nearest
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
+from dnndk_prep.keras_io.application_layers import application_layers
 from dnndk_prep.keras_io.architecture import MODELS, expect_complete, layers_of
 from dnndk_prep.keras_io.build_keras2 import build_keras2, inference_mode, phase_to_feed
+from dnndk_prep.keras_io.inference_graph import InferenceGraph
 from dnndk_prep.keras_io.keras2 import to_keras2
 from dnndk_prep.keras_io.keras3_masks import KERAS3_MASKS
 from dnndk_prep.keras_io.limits import check_tensors, check_weights
@@ -32,7 +35,8 @@ from dnndk_prep.keras_io.ops import without_tf_lambdas
 from dnndk_prep.keras_io.precision import in_single_precision
 from dnndk_prep.keras_io.scan.sizes import MAX_UNROLLED, unrolled_too_far
 from dnndk_prep.keras_io.settings import check_settings
-from dnndk_prep.keras_io.supported import check_supported
+from dnndk_prep.keras_io.supported import check_keras2_form, check_supported, quantized_layers
+from dnndk_prep.keras_io.traced import traced
 from dnndk_prep.keras_io.valid_names import with_valid_names
 from dnndk_prep.keras_io.variable_values import states_of, variable_values
 
@@ -41,21 +45,12 @@ LEARNING_PHASE = "keras_learning_phase"
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
-@dataclass(frozen=True)
-class InferenceGraph:
-    """What a model computes in inference: its graph with variables, and their values by the variable's node name.
+class _NoFormError(Exception):
+    """Keras 2 has no form for a model of Keras 3, for the reason in `why`."""
 
-    input_layers and output_layers are Keras' names, in the order of `inputs` and `outputs`. notes: what the graph does
-    otherwise than the model, in words.
-    """
-
-    graph_def: GraphDef
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    variables: Mapping[str, np.ndarray]
-    input_layers: tuple[str, ...]
-    output_layers: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    def __init__(self, why: DnndkPrepError) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 def build_inference(
@@ -70,32 +65,71 @@ def build_inference(
 
     The same model gives the same graph, whatever files it came in and whatever was built before. Keras 2 changes its
     classes when it builds in a graph: models that were made with tf_keras before cannot predict afterwards. Raises
-    ModelFileError where Keras 2 cannot express the model or the weights do not match the architecture, and StageError
-    where weights or activations are too large.
+    ModelFileError where Keras 2 cannot build a model of Keras 2, where neither Keras 2 nor a trace by Keras 3 has a
+    form for a model of Keras 3, and where the weights do not match the architecture; StageError where weights or
+    activations are too large.
     """
     with open_hdf5(source.weights) as file:
         check_weights(file.get("model_weights", file), source.file, kept)
-    config, old_names = _converted(source)
-    config, precisions = in_single_precision(config)
     if unroll:
-        config = _unrolled(config)
-    custom = {**(KERAS3_MASKS if source.is_keras3 else {}), **source.custom.scope(tf_keras, source.config)}
+        with expect_complete(source.file):
+            source = replace(source, config=_unrolled(source.config))
+    check_supported(source.config, source.file, source.custom.names, source.keras_version)
+    try:
+        result = _by_keras2(source, feed_learning_phase)
+    except _NoFormError as error:
+        if feed_learning_phase:
+            raise _no_phase(source, error.why) from error
+        result = traced(source, error.why)
+    if precisions := in_single_precision(source.config)[1]:
+        note = f"the model is of {', '.join(precisions)}; its graph computes in float32"
+        result = replace(result, notes=(*result.notes, note))
+    return result
+
+
+def _by_keras2(source: KerasSource, feed_learning_phase: bool) -> InferenceGraph:
+    with _form_wanted(source):
+        config, old_names = _converted(source)
+        own = {**application_layers(tf_keras), **(KERAS3_MASKS if source.is_keras3 else {})}
+        custom = {**own, **source.custom.scope(tf_keras, source.config)}
+    config, _ = in_single_precision(config)
     # Names of layers and ops are counted up in a process; they must not depend on what it did before.
     backend.clear_session()
     graph = tf.Graph()
-    with phase_to_feed(graph) if feed_learning_phase else inference_mode(graph):
-        model = build_keras2(config, source.file, custom)
-        check_settings(model, config, source.file)
-        with open_hdf5(source.weights) as file:
-            variables = variable_values(model, file.get("model_weights", file), source.file, old_names)
-        check_tensors(model.inputs, source.file)
-        states, notes = states_of(model)
-        variables |= states
-        result = _inference_graph(graph, model, variables, old_names, [LEARNING_PHASE] * feed_learning_phase)
-    backend.clear_session()
-    if precisions:
-        notes = (*notes, f"the model is of {', '.join(precisions)}; its graph computes in float32")
+    try:
+        with phase_to_feed(graph) if feed_learning_phase else inference_mode(graph):
+            with _form_wanted(source):
+                model = build_keras2(config, source.file, custom)
+                check_settings(model, config, source.file)
+            with open_hdf5(source.weights) as file:
+                variables = variable_values(model, file.get("model_weights", file), source.file, old_names)
+            check_tensors(model.inputs, source.file)
+            states, notes = states_of(model)
+            variables |= states
+            result = _inference_graph(graph, model, variables, old_names, [LEARNING_PHASE] * feed_learning_phase)
+    finally:
+        backend.clear_session()
     return replace(result, notes=notes)
+
+
+@contextmanager
+def _form_wanted(source: KerasSource) -> Iterator[None]:
+    """What Keras 2 cannot hold of a model of Keras 3 is a reason to trace it; quantized weights it has to refuse."""
+    try:
+        yield
+    except (ModelFileError, UsageError) as error:
+        if not source.is_keras3 or quantized_layers(source.config):
+            raise
+        raise _NoFormError(error) from error
+
+
+def _no_phase(source: KerasSource, why: DnndkPrepError) -> StageError:
+    return StageError(
+        f"the model in {source.file} has no graph with a learning phase that is fed",
+        expected="a model that Keras 2 can build",
+        found=f"{why.problem}: {why.found}",
+        remedy="leave saved_model.learning_phase out: a traced model is for inference alone",
+    )
 
 
 def renamed(built: InferenceGraph, inputs: dict[str, str], outputs: dict[str, str]) -> InferenceGraph:
@@ -133,7 +167,7 @@ def chosen(built: InferenceGraph) -> tuple[list[Found], list[Found]]:
 def _converted(source: KerasSource) -> tuple[dict[str, Any], dict[str, str]]:
     """The architecture as Keras 2 builds it, and the old names of the layers that had to get new ones."""
     with expect_complete(source.file):
-        check_supported(source.config, source.file, source.custom.names)
+        check_keras2_form(source.config, source.file, source.custom.names)
         config = to_keras2(source.config) if source.is_keras3 else without_tf_lambdas(_without_modules(source.config))
         return with_valid_names(_with_input(config))
 

@@ -122,7 +122,7 @@ def read_architecture_weights(
     config, version = _config_and_version(told, custom)
     if stored.layout == "classic":
         return _modern(KerasSource(str(weights), _normal(config, str(architecture), version), version, weights, custom))
-    check_supported(config, str(architecture), custom.names)
+    check_supported(config, str(architecture), custom.names, version)
     # Only the Keras that wrote this layout reads it.
     writer = version if stored.layout == "keras3" or major(version) < 3 else "2"
     made = weights_to_hdf5(config, weights, writer, stored.numbers, custom)
@@ -179,7 +179,7 @@ def _from_archive(contents: Contents, custom: CustomObjects) -> KerasSource:
         )
     config, told = _config_and_version(contents, custom)
     version = contents.keras_version or told
-    check_supported(config, file, custom.names)
+    check_supported(config, file, custom.names, version)
     made = weights_to_hdf5(config, weights, version, contents.numbers, custom, file)
     return _modern(
         KerasSource(file, _normal(config, file, version), version, Path(made.name) / "model.h5", custom, made)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import tensorflow as tf
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.keras_io.activations import TENSORFLOW_ACTIVATIONS
+from dnndk_prep.keras_io.application_layers import application_layers
 from dnndk_prep.keras_io.architecture import is_operation, layers_of
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.plain_layers import KERAS2_LAYERS
 from dnndk_prep.keras_io.precision import in_single_precision
+from dnndk_prep.keras_io.supported import renamed_layers
 from dnndk_prep.keras_io.through_keras import first_line, import_keras
 from dnndk_prep.keras_io.valid_names import with_valid_names
 
@@ -30,53 +33,86 @@ LARGE = 2**22
 BATCH = 32
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A model in the Keras that wrote it, with its weights, in single precision and with names that TensorFlow takes.
+
+    keys: those of the model's dict of inputs, sorted as Keras counts them; None where it takes a list. old_names: what
+    its layers were called, by their names now.
+    """
+
+    model: Any
+    keys: tuple[str, ...] | None
+    old_names: Mapping[str, str]
+
+    def arranged(self, inputs: Sequence[Any]) -> Any:
+        """The inputs as the model is called with them."""
+        if self.keys is not None:
+            # Keras 3 takes a dict of inputs by its keys alone.
+            return dict(zip(self.keys, inputs, strict=True))
+        return inputs[0] if len(inputs) == 1 else list(inputs)
+
+    def input_layers(self) -> list[str]:
+        """The layer of each input of a model of Keras 3."""
+        return [_layer_of(tensor) for tensor in self.model.inputs]
+
+    def output_layers(self) -> list[str]:
+        """The layer or operation that gives each output of a model of Keras 3."""
+        return [_layer_of(tensor) for tensor in self.model.outputs]
+
+    def variable_paths(self) -> dict[int, str]:
+        """What Keras 3 calls the variables (conv1/kernel), by the identity of their handles."""
+        return {id(variable.value.handle): variable.path for variable in self.model.variables}
+
+
+def opened(source: KerasSource) -> Opened:
+    """The model of `source`, in keras for Keras 3 and in tf_keras for Keras 2 and before.
+
+    Raises ModelFileError where that Keras cannot read it.
+    """
+    keras = import_keras(source.keras_version)
+    own = renamed_layers(keras) if source.is_keras3 else {**KERAS2_LAYERS, **TENSORFLOW_ACTIVATIONS}
+    custom = {**own, **application_layers(keras), **source.custom.scope(keras, source.config)}
+    ends = source.config["config"].get("input_layers") if source.is_keras3 else None
+    # In half precision Keras itself is further from the weights than any graph may be from it.
+    config, _ = in_single_precision(source.config)
+    old_names: dict[str, str] = {}
+    if source.is_keras3:
+        # TensorFlow runs no layers with spaces in their names, which another backend of Keras 3 does.
+        config, old_names = with_valid_names(config)
+        config = _with_origins(config)
+    try:
+        with keras.utils.custom_object_scope(custom):
+            model = keras.models.model_from_json(json.dumps(config))
+        with tempfile.TemporaryDirectory(prefix="dnndk_prep_") as folder:
+            # Keras tells the layout by the file's name.
+            link = Path(folder) / "classic.h5"
+            link.symlink_to(source.weights.resolve())
+            _build(model, source.config)
+            model.load_weights(str(link))
+    # Keras raises whatever it meets; all of it means that it cannot open this model.
+    except Exception as error:
+        raise ModelFileError(
+            f"Keras {keras.__version__} cannot open {source.file}",
+            expected=f"a model that Keras {source.keras_version} wrote",
+            found=first_line(error),
+            remedy="save the model again",
+        ) from error
+    return Opened(model, tuple(sorted(ends)) if isinstance(ends, dict) else None, old_names)
+
+
 class Predictor:
     """The model in the Keras that wrote it: keras for Keras 3, tf_keras for Keras 2 and before."""
 
     def __init__(self, source: KerasSource) -> None:
-        self._keras = import_keras(source.keras_version)
         self._file = source.file
-        own = {} if source.is_keras3 else {**KERAS2_LAYERS, **TENSORFLOW_ACTIVATIONS}
-        custom = {**own, **source.custom.scope(self._keras, source.config)}
-        # Keras 3 takes a dict of inputs by its keys alone; Keras counts its tensors in the order of the sorted keys.
-        ends = source.config["config"].get("input_layers") if source.is_keras3 else None
-        self._keys = sorted(ends) if isinstance(ends, dict) else None
-        # TensorFlow runs no layers with spaces in their names, which another backend of Keras 3 does.
-        # In half precision Keras itself is further from the weights than any graph may be from it.
-        config, _ = in_single_precision(source.config)
-        config = _with_origins(with_valid_names(config)[0]) if source.is_keras3 else config
-        try:
-            with self._keras.utils.custom_object_scope(custom):
-                self._model = self._keras.models.model_from_json(json.dumps(config))
-            with tempfile.TemporaryDirectory(prefix="dnndk_prep_") as folder:
-                # Keras tells the layout by the file's name.
-                link = Path(folder) / "classic.h5"
-                link.symlink_to(source.weights.resolve())
-                self._build(source.config)
-                self._model.load_weights(str(link))
-        # Keras raises whatever it meets; all of it means that it cannot open this model.
-        except Exception as error:
-            raise ModelFileError(
-                f"Keras {self._keras.__version__} cannot open {source.file}",
-                expected=f"a model that Keras {source.keras_version} wrote",
-                found=first_line(error),
-                remedy="save the model again",
-            ) from error
-
-    def _build(self, config: dict[str, Any]) -> None:
-        """A Sequential that was saved without an input has no weights until it is built."""
-        settings = config["config"]
-        shape = settings.get("build_input_shape") if isinstance(settings, dict) else None
-        if not self._model.built and shape:
-            self._model.build(tuple(shape))
+        self._opened = opened(source)
 
     def predict(self, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for `feeds`, both in the model's order."""
-        inputs: Any = feeds[0] if len(feeds) == 1 else list(feeds)
-        if self._keys is not None:
-            inputs = dict(zip(self._keys, feeds, strict=True))
+        inputs = self._opened.arranged(feeds)
         try:
-            result = self._model.predict(inputs, batch_size=min(BATCH, len(feeds[0])), verbose=0)
+            result = self._opened.model.predict(inputs, batch_size=min(BATCH, len(feeds[0])), verbose=0)
         except tf.errors.ResourceExhaustedError as error:
             raise ModelFileError(
                 f"the model in {self._file} needs more memory than there is",
@@ -111,6 +147,18 @@ def probe_batch(source: KerasSource, inputs: Sequence[TensorSpec], seed: int) ->
         values = random.integers(0, limit, shape) if whole else random.random(shape, np.float32)
         batch[spec.name] = values.astype(spec.dtype)
     return batch
+
+
+def _build(model: Any, config: dict[str, Any]) -> None:
+    """A Sequential that was saved without an input has no weights until it is built."""
+    settings = config["config"]
+    shape = settings.get("build_input_shape") if isinstance(settings, dict) else None
+    if not model.built and shape:
+        model.build(tuple(shape))
+
+
+def _layer_of(tensor: Any) -> str:
+    return tensor._keras_history.operation.name
 
 
 def _with_origins(config: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +197,7 @@ def _is_of_keras(kind: str) -> bool:
 def _module_of(operation: str) -> str | None:
     from keras.src import ops
 
-    modules = (ops.numpy, ops.nn, ops.math, ops.core, ops.image)
+    modules = (ops.numpy, ops.nn, ops.math, ops.core, ops.image, ops.linalg, ops.einops)
     return next((module.__name__ for module in modules if isinstance(vars(module).get(operation), type)), None)
 
 

@@ -48,6 +48,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     with RestoredRunner(graph_def, artifact.output_names, ctx.out / CHECKPOINT) as runner:
         facts = prove(ctx.cfg, runner.run, built.inputs, artifact.output_names, reference)
     facts["warnings"] += built.notes
+    if built.traced:
+        facts["traced"] = built.traced
+        ctx.say(f"keras_2_tf: traced by Keras 3, since {built.traced}")
     layers = {"inputs": built.input_layers, "outputs": built.output_layers}
     return {**facts, "layers": layers, "source": form, "keras": source.keras_version, "ops": len(graph_def.node)}
 

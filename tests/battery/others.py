@@ -11,6 +11,8 @@ STEPS = (6, 4)
 STATISTICS = {"mean": [0.1, 0.2, 0.3, 0.4], "variance": [2.0, 1.0, 0.5, 3.0]}
 SIMPLE = ("linear", "relu", "tanh", "sigmoid", "softmax", "softplus", "softsign", "elu", "selu", "exponential")
 NEW = ("relu6", "leaky_relu", "hard_silu", "log_softmax")
+# Keras 2 has no form for these: the model is traced.
+TRACED = ("celu", "glu", "hard_shrink", "hard_tanh", "log_sigmoid", "soft_shrink", "squareplus")
 
 
 def simple_activations(keras: Any, x: Any) -> list[Any]:
@@ -111,9 +113,38 @@ def time_distributed(keras: Any, x: Any) -> Any:
     return keras.layers.TimeDistributed(keras.layers.Conv2D(3, 3))(x)
 
 
+def traced_operations(keras: Any, x: Any) -> Any:
+    ops = keras.ops
+    x = ops.cumsum(keras.layers.Conv2D(4, 3, activation="relu")(x), axis=1)
+    return ops.einsum("nhwc,nhwd->ncd", x, ops.roll(x, 1, axis=2)) * 0.1
+
+
+def traced_block(keras: Any, x: Any) -> Any:
+    """All that a trace spells in more nodes than Keras 2: biases, batch norms, enlarged images, products, silu."""
+    layers = keras.layers
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3, use_bias=False, activation="silu")(x))
+    x = layers.BatchNormalization(scale=False)(layers.Conv2DTranspose(4, 3, strides=2, padding="same")(x))
+    x = layers.DepthwiseConv2D(3, padding="same", activation="celu")(layers.UpSampling2D((2, 1))(x))
+    return layers.Dense(3, activation="softmax")(layers.Flatten()(layers.AveragePooling2D(2)(x)))
+
+
+def traced_recurrent(kind: str) -> Any:
+    return lambda keras, x: keras.ops.cumsum(getattr(keras.layers, kind)(5)(keras.layers.Masking()(x)), axis=-1)
+
+
 ACTIVATIONS = (
     Pattern("activations of all Kerases", simple_activations, ((5,),)),
     *(Pattern(f"activation {name} of Keras 3", sequence(CONV, ("Activation", name)), spellings=("3",)) for name in NEW),
+    *(
+        Pattern(f"activation {name} of Keras 3, traced", sequence(CONV, ("Activation", name)), spellings=("3",))
+        for name in TRACED
+    ),
+    Pattern(
+        "activation sparsemax of Keras 3, traced",
+        sequence(CONV, ("Activation", "sparsemax")),
+        spellings=("3",),
+        computes_sizes="how many values it sorts",
+    ),
     Pattern("activations of images", sequence(CONV, ("Activation", "softmax"), CONV, ("Activation", "selu"))),
     Pattern("relu with slope, threshold and limit", layer("ReLU", 2.0, 0.1, 0.5)),
     Pattern("relu6", sequence(CONV, ("ReLU", 6.0))),
@@ -170,6 +201,8 @@ RECURRENT = (
     Pattern("masked GRU", masked("GRU"), ((6,),), dtype="int32"),
     Pattern("masked SimpleRNN", masked("SimpleRNN"), ((6,),), dtype="int32"),
     Pattern("backwards, free length", recurrent("LSTM", go_backwards=True), ((None, 4),)),
+    Pattern("masked LSTM, traced", traced_recurrent("LSTM"), (STEPS,), spellings=("3",)),
+    Pattern("masked GRU, traced", traced_recurrent("GRU"), (STEPS,), spellings=("3",)),
     Pattern("ConvLSTM", layer("ConvLSTM2D", 2, 3), ((3, 6, 6, 2),)),
 )
 
@@ -180,12 +213,25 @@ ATTENTION = (
     Pattern("layer norm over all axes", layer("LayerNormalization", axis=[1, 2, 3])),
     Pattern("group norm", sequence(CONV, ("GroupNormalization", 2))),
     Pattern("unit norm", layer("UnitNormalization")),
+    Pattern(
+        "grouped query attention, traced",
+        lambda keras, x: keras.layers.GroupQueryAttention(3, 4, 2)(x, x),
+        (STEPS,),
+        spellings=("3",),
+    ),
     Pattern("RMS norm", sequence(CONV, ("RMSNormalization",)), spellings=("3",)),
 )
 
 OPERATIONS = (
     Pattern("operators between layers", operators),
     Pattern("keras.ops", keras_ops, spellings=("3",)),
+    Pattern("keras.ops that Keras 2 lacks, traced", traced_operations, spellings=("3",)),
+    Pattern(
+        "a block of all that traces spell otherwise",
+        traced_block,
+        spellings=("3",),
+        computes_sizes="the form of TensorFlow 1.15 for a transposed convolution of a free batch",
+    ),
     Pattern("TensorFlow's functions", tf_operations, spellings=("2",)),
     Pattern("add, subtract, multiply, maximum", joins),
 )

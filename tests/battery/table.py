@@ -19,6 +19,9 @@ what they run (`pytest tests/golden --update-golden`).
 A later release is served by the newest registry before it: `graph.reader: "1.13"` gives the graph of 1.12, and
 everything from 1.15 on (`"2.8"`, `"2.12"`) that of 1.15, which all later ones read.
 
+A model of Keras 3 with a layer, activation or operation that Keras 2 has no form for is traced by Keras 3 ("traced"),
+and its graph brought to the same form.
+
 What is here and not in the reader becomes: a convolution in groups Split, Conv2D and ConcatV2, or a depthwise one; a
 resize with half pixels an enlargement of the image with its edge repeated, or weighted sums of rows and columns; Einsum
 MatMul between Transpose and Reshape; SelectV2 Select; LeakyRelu Maximum(Mul); EXPLICIT paddings a Pad.

@@ -441,18 +441,17 @@ def test_weights_of_another_architecture(
     assert named in str(caught.value) or form == "json_new"
 
 
-def test_layers_and_operations_that_keras_2_does_not_have(tmp_path: Path) -> None:
+def test_layers_and_operations_that_keras_2_does_not_have_are_told(tmp_path: Path) -> None:
     x = keras.Input((4, 3), name="x")
     y = keras.layers.AdaptiveAveragePooling1D(2, name="adapted")(keras.layers.Dense(4, name="fc")(x * 2.0))
     model = keras.Model(x, keras.ops.cumsum(keras.ops.einsum("abc->abc", y), axis=1))
     model.save(tmp_path / "m.h5")
     model.save(tmp_path / "m.keras")
     for path in (tmp_path / "m.h5", tmp_path / "m.keras"):
-        with pytest.raises(ModelFileError) as caught:
-            build_inference(read_model(path))
+        told = build_inference(read_model(path)).traced
         for text in ("3 layer(s)", "the operation Einsum", "the operation Cumsum", "adapted"):
-            assert text in str(caught.value)
-        assert "Multiply" not in str(caught.value)
+            assert text in told
+        assert "Multiply" not in told
 
 
 @pytest.mark.parametrize("version", KERAS)

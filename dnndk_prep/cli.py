@@ -1,4 +1,4 @@
-"""The command line: `dnndk-prep run | plan | check | inspect | infer | evaluate`."""
+"""The command line: `dnndk-prep run | plan | check | inspect | infer | evaluate | targets`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from dnndk_prep import __version__, graph_commands
+from dnndk_prep import __version__, graph_commands, target_commands
 from dnndk_prep.errors import DnndkPrepError, UsageError
 from dnndk_prep.graph.kinds import graph_file
 from dnndk_prep.quiet import quiet_start
@@ -187,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
             )
     _add_inspect(commands.add_parser("inspect", help="say what a model file holds", description=_after(inspect)))
     graph_commands.add_commands(commands)
+    target_commands.add_commands(commands)
     _add_ckpt2keras(
         commands.add_parser("ckpt2keras", help="a checkpoint as Keras weights", description=_after(ckpt2keras))
     )

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
+from dnndk_prep.dpu.configuration import Configuration
+from dnndk_prep.dpu.dpus import by_name
 from dnndk_prep.errors import UsageError, nearest
 
 Family = Literal["dnndk", "vitis_ai"]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Toolchain(_Row):
-    """One toolchain release for one board; `source` and `board_source` name the public documents of the facts."""
+@dataclass(frozen=True)
+class Toolchain:
+    """One toolchain release for one DPU; `source` and `board_source` name the public documents of the facts."""
 
     name: str
     family: Family
@@ -27,21 +27,24 @@ class Toolchain(_Row):
     reader: str
     # The container, and what has to be known about it.
     image: str
-    image_note: str | None = None
     # The quantizer's file that goes to the compiler.
     compile_from: Literal["deploy_model.pb", "quantize_eval_model.pb"]
     compiles_to: Literal["elf", "xmodel"]
-    # Where the compiler lies as a Python script, if it is no command of its own.
-    compiler_script: str | None = None
-    # Which DPU it compiles for: one of these three. With `arch`, `dcf` is a file that the user has to bring.
-    dpu_option: str | None = None
-    dcf: str | None = None
-    arch: dict[str, str] | None = None
-    # What the board's DPU reports (64-bit, hexadecimal); None before Vitis AI 1.3.
-    fingerprint: str | None = None
-    note: str | None = None
     source: str
     board_source: str
+    image_note: str | None = None
+    # Where the compiler lies as a Python script, if it is no command of its own.
+    compiler_script: str | None = None
+    # Which DPU it compiles for, one of these: dnnc's --dpu; a DCF, one that the container holds or one that the user
+    # has to bring; the name of a DPU that the release lists; a fingerprint.
+    dpu_option: str | None = None
+    stock_dcf: str | None = None
+    dcf: str | None = None
+    target: str | None = None
+    custom_fingerprint: str | None = None
+    # The word for the DPU beside a DCF in arch.json.
+    dcf_target: str | None = None
+    note: str | None = None
 
     @property
     def release(self) -> str:
@@ -49,8 +52,14 @@ class Toolchain(_Row):
         vendor = {"dnndk": "DNNDK", "vitis_ai": "Vitis AI"}[self.family]
         return f"{vendor} {self.name.rpartition('-')[2]}"
 
+    @property
+    def fingerprint(self) -> str | None:
+        """What the board's DPU must report (64-bit, hexadecimal); None before Vitis AI 1.3."""
+        return by_name(self.target, self.name).fingerprint if self.target else self.custom_fingerprint
 
-class Board(_Row):
+
+@dataclass(frozen=True)
+class Board:
     """A board, its DPU as shipped (cores, architecture, MHz; None where no source tells), and its toolchains."""
 
     name: str
@@ -59,11 +68,14 @@ class Board(_Row):
     dpu: str
     cores: int
     arch: str
-    mhz: int | None = None
     cpu_arch: Literal["arm64", "arm32"]
     source: str
     # From the oldest to the newest release of each family.
     toolchains: tuple[Toolchain, ...]
+    mhz: int | None = None
+    note: str | None = None
+    # The DPU of the toolchains that compile for a DCF; it wins over the architecture's row.
+    configuration: Configuration | None = None
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -72,11 +84,11 @@ class Board(_Row):
 
     def toolchain(self, name: str) -> Toolchain:
         """The release `name` (any case). Raises UsageError with the nearest names if the board has none such."""
-        by_name = {item.name: item for item in self.toolchains}
+        by_release = {item.name: item for item in self.toolchains}
         try:
-            return by_name[name.lower()]
+            return by_release[name.lower()]
         except KeyError:
-            raise _unknown(f"{self.title} has no toolchain {name!r}", name, list(by_name)) from None
+            raise _unknown(f"{self.title} has no toolchain {name!r}", name, list(by_release)) from None
 
     def newest(self, family: Family) -> Toolchain:
         """The family's newest release for the board. Raises UsageError if the family has none."""
@@ -108,6 +120,26 @@ def board(name: str) -> Board:
         raise _unknown(f"there is no board {name!r}", name, list(table)) from None
 
 
+def releases() -> tuple[str, ...]:
+    """The names of all toolchain releases, the oldest of each family first."""
+    return tuple(_data()["releases"])
+
+
+def release(name: str, facts: Mapping[str, Any]) -> Toolchain:
+    """The release `name` (any case) for a DPU of its own, with the `facts` that a board's row would hold.
+
+    Raises UsageError with the nearest names if there is none such.
+    """
+    require_release(name)
+    return Toolchain(**{**_data()["releases"][name.lower()], "name": name.lower(), **facts})
+
+
+def require_release(name: str) -> None:
+    """Raise UsageError with the nearest names where no toolchain release is called `name` (any case)."""
+    if name.lower() not in releases():
+        raise _unknown(f"there is no toolchain {name!r}", name, list(releases()))
+
+
 def _unknown(problem: str, name: str, known: list[str]) -> UsageError:
     near = nearest(name.lower(), known)
     return UsageError(
@@ -119,19 +151,24 @@ def _unknown(problem: str, name: str, known: list[str]) -> UsageError:
 
 
 @cache
-def _table() -> dict[str, Board]:
+def _data() -> dict[str, Any]:
     text = resources.files(__package__).joinpath("targets.yaml").read_text(encoding="utf-8")
-    data = yaml.safe_load(text)
-    return {name: _board(name, row, data["releases"]) for name, row in data["boards"].items()}
+    # libyaml reads it in a tenth of the time; not every PyYAML is built with it.
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
-def _board(name: str, row: dict[str, Any], releases: dict[str, dict[str, Any]]) -> Board:
-    merged = []
-    for release, own in row["toolchains"].items():
-        own = dict(own)
-        facts = {**releases[release], "name": release, "board_source": own.pop("source")}
-        merged.append(Toolchain(**facts, **own))
-    # The order of `releases` is the order in time.
-    order = list(releases)
-    merged.sort(key=lambda item: order.index(item.name))
-    return Board(**{**row, "name": name, "toolchains": tuple(merged)})
+@cache
+def _table() -> dict[str, Board]:
+    return {name: _board(name, row) for name, row in _data()["boards"].items()}
+
+
+def _board(name: str, row: dict[str, Any]) -> Board:
+    order = releases()
+    chains = []
+    for chosen in sorted(row["toolchains"], key=order.index):
+        own = dict(row["toolchains"][chosen])
+        # The release has a source of its own.
+        board_source = own.pop("source")
+        chains.append(release(chosen, {**own, "board_source": board_source}))
+    configuration = Configuration(**row["configuration"]) if "configuration" in row else None
+    return Board(**{**row, "name": name, "toolchains": tuple(chains), "configuration": configuration})

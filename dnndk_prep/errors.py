@@ -74,6 +74,18 @@ class TargetError(DnndkPrepError):
     exit_code = 7
 
 
+def unknown_name(problem: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error of a name that is none of `known`: these, and the nearest of them."""
+    names = list(known)
+    near = nearest(name.lower(), names) or nearest(name, names)
+    return UsageError(
+        problem,
+        expected=f"one of {', '.join(names)}",
+        found=name,
+        remedy=f"did you mean {' or '.join(near)}?" if near else "choose one of these",
+    )
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """The names most like `name`, best first: what the user may have meant."""
     return difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dnndk_prep.dpu.bits import LAYOUTS, UNDOCUMENTED, Field, meaning
-from dnndk_prep.errors import UsageError, nearest
+from dnndk_prep.errors import UsageError, unknown_name
 
 # target_factory.cpp, `type2int`; IPU_PHX are the AIE2 overlays, which the 3.0 files call IPUCVDX8G.
 FAMILIES: Mapping[int, str] = {
@@ -106,7 +106,7 @@ def encode(family: str, isa: int, fields: Mapping[str, int]) -> str:
     Raises UsageError for unknown families and fields, and for numbers that their bits cannot hold.
     """
     if family not in _TYPES:
-        raise _unknown("family of DPUs", family, list(_TYPES))
+        raise unknown_name(f"{family!r} is no family of DPUs", family, _TYPES)
     by_name = {item.name: item for item in layout(family, isa)}
     features = 0
     for name, value in fields.items():
@@ -117,7 +117,8 @@ def encode(family: str, isa: int, fields: Mapping[str, int]) -> str:
             _fits(name, value, by_name[name].mask)
             features |= value << by_name[name].low
         else:
-            raise _unknown(f"field in the fingerprints of {family} ISA{isa}", name, [*by_name, UNDOCUMENTED])
+            problem = f"{name!r} is no field in the fingerprints of {family} ISA{isa}"
+            raise unknown_name(problem, name, [*by_name, UNDOCUMENTED])
     _fits("isa", isa, 0xFF)
     return hex(_TYPES[family] << 56 | isa << 48 | features)
 
@@ -176,13 +177,3 @@ def _places(value: int) -> str:
 def _fits(name: str, value: int, mask: int) -> None:
     if value < 0 or value & ~mask:
         raise UsageError(f"{name}: {value} does not fit its bits", expected=f"bits of {hex(mask)}", found=hex(value))
-
-
-def _unknown(what: str, name: str, known: list[str]) -> UsageError:
-    near = nearest(name, known)
-    return UsageError(
-        f"{name!r} is no {what}",
-        expected=f"one of {', '.join(known)}",
-        found=name,
-        remedy=f"did you mean {' or '.join(near)}?" if near else "choose one of these",
-    )

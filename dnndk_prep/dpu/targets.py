@@ -12,7 +12,7 @@ import yaml
 
 from dnndk_prep.dpu.configuration import Configuration
 from dnndk_prep.dpu.dpus import by_name
-from dnndk_prep.errors import UsageError, nearest
+from dnndk_prep.errors import unknown_name
 
 Family = Literal["dnndk", "vitis_ai"]
 
@@ -88,13 +88,13 @@ class Board:
         try:
             return by_release[name.lower()]
         except KeyError:
-            raise _unknown(f"{self.title} has no toolchain {name!r}", name, list(by_release)) from None
+            raise unknown_name(f"{self.title} has no toolchain {name!r}", name, list(by_release)) from None
 
     def newest(self, family: Family) -> Toolchain:
         """The family's newest release for the board. Raises UsageError if the family has none."""
         found = [item for item in self.toolchains if item.family == family]
         if not found:
-            raise _unknown(f"{self.title} has no toolchain of {family!r}", family, list(self.families))
+            raise unknown_name(f"{self.title} has no toolchain of {family!r}", family, list(self.families))
         return found[-1]
 
     def chosen(self, name: str | None = None) -> tuple[Toolchain, ...]:
@@ -117,7 +117,7 @@ def board(name: str) -> Board:
     try:
         return table[name.lower()]
     except KeyError:
-        raise _unknown(f"there is no board {name!r}", name, list(table)) from None
+        raise unknown_name(f"there is no board {name!r}", name, list(table)) from None
 
 
 def releases() -> tuple[str, ...]:
@@ -137,17 +137,7 @@ def release(name: str, facts: Mapping[str, Any]) -> Toolchain:
 def require_release(name: str) -> None:
     """Raise UsageError with the nearest names where no toolchain release is called `name` (any case)."""
     if name.lower() not in releases():
-        raise _unknown(f"there is no toolchain {name!r}", name, list(releases()))
-
-
-def _unknown(problem: str, name: str, known: list[str]) -> UsageError:
-    near = nearest(name.lower(), known)
-    return UsageError(
-        problem,
-        expected=f"one of {', '.join(known)}",
-        found=name,
-        remedy=f"did you mean {' or '.join(near)}?" if near else "choose one of these",
-    )
+        raise unknown_name(f"there is no toolchain {name!r}", name, list(releases()))
 
 
 @cache

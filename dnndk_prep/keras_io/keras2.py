@@ -28,7 +28,7 @@ SEEDED = (
 )
 # Layers that in Keras 2 have no data_format.
 CHANNELS_LAST = (
-    *("CenterCrop", "ZeroPadding1D", "SpatialDropout2D", "SpatialDropout3D", "RandomBrightness", "RandomCrop"),
+    *("CenterCrop", "ZeroPadding1D", "RandomBrightness", "RandomCrop"),
     *("RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom"),
 )
 
@@ -51,6 +51,8 @@ DROPPED: Mapping[str, Mapping[str, Any]] = {
     # A seed has no effect outside training.
     **{kind: {"seed": ANY_VALUE} for kind in SEEDED},
     **{kind: {"data_format": "channels_last"} for kind in CHANNELS_LAST},
+    # They do nothing outside training.
+    **{kind: {"data_format": ANY_VALUE} for kind in ("SpatialDropout2D", "SpatialDropout3D")},
     "RandomContrast": {"data_format": "channels_last", "value_range": ANY_VALUE},
     "AlphaDropout": {"noise_shape": None},
     "Resizing": {

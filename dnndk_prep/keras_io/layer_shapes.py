@@ -54,6 +54,9 @@ def shape_after(kind: str, config: Config, inputs: Sequence[Shape]) -> Shape:
         return _spatial(kind, config, first)
     if kind in (*ELEMENTWISE, *NORMALIZATIONS, "BatchNormalization", "PReLU", "Softmax", "Rescaling"):
         return first
+    if kind in ("Resizing", "CenterCrop"):
+        # Of Keras 2: channels last, whatever stands around it.
+        return *first[:-3], config["height"], config["width"], first[-1]
     if kind == "TimeDistributed":
         inner = shape_after(config["layer"]["class_name"], config["layer"]["config"], [(first[0], *first[2:])])
         return None if inner is None else (first[0], first[1], *inner[1:])

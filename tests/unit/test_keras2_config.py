@@ -276,3 +276,8 @@ def test_resizes_without_half_pixels(version: str, is_old: bool) -> None:
     assert after[0]["config"].get("half_pixel_centers") is (False if is_old else None)
     assert after[1] == blocks
     assert "half_pixel_centers" not in smooth["config"]
+
+
+def test_layers_that_do_nothing_in_inference_may_have_any_order() -> None:
+    made = to_keras2(only("SpatialDropout2D", rate=0.2, data_format="channels_first"))
+    assert "data_format" not in made["config"]["layers"][-1]["config"]

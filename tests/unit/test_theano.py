@@ -193,6 +193,12 @@ def test_normalisations_follow_their_axis() -> None:
     assert [call.leaf.config.get("axis") for call in new.calls[1:3]] == [[3], 3]
 
 
+def test_a_resize_of_keras_2_keeps_the_axes_that_it_has() -> None:
+    resize = ("Resizing", {"height": 4, "width": 3})
+    new = to_channels_last(model(("Conv2D", CONV), resize, ("Conv2D", CONV)))
+    assert kinds(new) == ["InputLayer", "Conv2D", "Permute", "Resizing", "Permute", "Conv2D"]
+
+
 def same(**config: Any) -> Config:
     return {**CONV, "padding": "same", **config}
 

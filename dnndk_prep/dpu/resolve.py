@@ -13,6 +13,7 @@ from dnndk_prep.dpu import configuration, targets
 from dnndk_prep.dpu.dpus import Dpu, by_name, listed, with_fingerprint
 from dnndk_prep.dpu.fingerprint import Fingerprint, decode, is_fingerprint, normal
 from dnndk_prep.dpu.from_bits import built
+from dnndk_prep.dpu.small_files import read_small
 from dnndk_prep.dpu.targets import Board, Toolchain
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
 
@@ -201,21 +202,7 @@ def _arch(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be read",
-            expected="an arch.json, .dcf or .hwh",
-            found=error.strerror,
-            remedy="check the path",
-        ) from None
-    if len(data) > limit:
-        raise ModelFileError(
-            f"{path} is too large", expected=f"at most {limit} bytes", found="more", remedy="check the path"
-        )
-    return data
+    return read_small(path, limit, "an arch.json, .dcf or .hwh", "check the path")
 
 
 def _has_fingerprints(release: str) -> bool:
@@ -231,7 +218,9 @@ def _after_2_0(release: str) -> bool:
 def _unknown(text: str) -> UsageError:
     names = [item.name for item in targets.boards()] + sorted({dpu.name for dpu in listed()})
     lower = {name.lower(): name for name in names}
-    near = [lower[name] for name in nearest(text.lower(), lower)]
+    # The newest instruction set stands last.
+    holding = [name for name in reversed(lower) if text and text.lower() in name][:3]
+    near = [lower[name] for name in holding or nearest(text.lower(), lower)]
     return UsageError(
         f"there is no target {text!r}",
         expected=f"a board ({', '.join(item.name for item in targets.boards())}), "

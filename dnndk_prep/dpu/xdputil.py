@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnndk_prep.dpu.fingerprint import normal
+from dnndk_prep.dpu.small_files import read_small
 from dnndk_prep.errors import ModelFileError
 
 # A console's log of hours is less.
@@ -56,23 +57,7 @@ def read_report(path: Path) -> BoardReport:
 
 
 def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LIMIT + 1)
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be read",
-            expected="the saved output of `xdputil query`",
-            found=error.strerror,
-            remedy="on the board: xdputil query > query.txt",
-        ) from None
-    if len(data) > _LIMIT:
-        raise ModelFileError(
-            f"{path} is too large",
-            expected=f"the output of `xdputil query`, at most {_LIMIT >> 20} MiB",
-            found="more",
-            remedy="on the board: xdputil query > query.txt",
-        )
+    data = read_small(path, _LIMIT, "the output of `xdputil query`", "on the board: xdputil query > query.txt")
     return data.decode("utf-8", errors="replace")
 
 

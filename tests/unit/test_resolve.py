@@ -68,6 +68,7 @@ def test_limits_by_release():
         ("DPUCZDX8G_ISA1_B4069", "DPUCZDX8G_ISA1_B4096"),
         ("dpuczdx8g_isa0_b4096_max_bg", "DPUCZDX8G_ISA0_B4096_MAX_BG2"),
         ("pynqz2", "pynq-z2"),
+        ("B4096", "DPUCZDX8G_ISA1_B4096"),
     ],
 )
 def test_unknown_targets_name_the_nearest(text, near):

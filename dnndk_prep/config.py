@@ -184,9 +184,10 @@ class Keras2TfSection(Section):
 
 
 class GraphSection(Section):
-    """The TensorFlow that will read the graphs, and new names for inputs and outputs."""
+    """The TensorFlow that will read the graphs, a fixed batch (null: any), and new names for inputs and outputs."""
 
     reader: Reader = "1.9"
+    batch: Count | None = None
     inputs: dict[str, str] = {}
     outputs: dict[str, str] = {}
 

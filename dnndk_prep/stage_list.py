@@ -37,16 +37,20 @@ class Stage:
             return importlib.import_module(f"dnndk_prep.stages.{self.name}").run
 
 
-PROOF = ("dataset", "preprocess", "seed")
+# A model of the user's can be proven without data, the sample cannot.
+PROOF = ("dataset", "preprocess", "seed", "model.given")
+ENDS = ("graph.inputs", "graph.outputs", "graph.batch")
 
 STAGES: tuple[Stage, ...] = (
     Stage("train_save", (), ("model", "dataset", "preprocess", "seed", "train_save")),
     Stage(
-        "keras_2_tf", ("train_save",), ("keras_2_tf", "model.custom_objects", "graph.inputs", "graph.outputs", *PROOF)
+        "keras_2_tf",
+        ("train_save",),
+        ("keras_2_tf", "freeze_graph.keep_vars", "model.custom_objects", *ENDS, *PROOF),
     ),
     Stage("freeze_graph", ("keras_2_tf",), ("freeze_graph", "graph.reader", *PROOF)),
     # The proof compares with the reference outputs, which keras_2_tf keeps.
-    Stage("optimize_for_inference", ("freeze_graph", "keras_2_tf"), ("graph.reader", *PROOF)),
+    Stage("optimize_for_inference", ("freeze_graph", "keras_2_tf"), ("optimize_for_inference", *PROOF)),
     Stage("calib_input", ("optimize_for_inference",), ("calibration", "target.bundles", *PROOF)),
     # train_save tells what the user's model is called.
     Stage(
@@ -83,7 +87,7 @@ def entered_at(entry: str | None) -> tuple[Stage, ...]:
     stages = []
     for stage in STAGES:
         needs = tuple(dict.fromkeys(entry if name in dropped else name for name in stage.needs))
-        reads = tuple(dict.fromkeys((*stage.reads, "model"))) if stage.name == entry else stage.reads
+        reads = tuple(dict.fromkeys((*stage.reads, "model", *ENDS))) if stage.name == entry else stage.reads
         stages.append(replace(stage, needs=() if stage.name == entry else needs, reads=reads))
     return tuple(stages)
 

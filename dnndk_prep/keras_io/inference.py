@@ -20,6 +20,7 @@ from tf_keras.src import backend
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError, StageError, UsageError, nearest
 from dnndk_prep.graph.artifact import TensorSpec
+from dnndk_prep.graph.fixed_batch import with_batch
 from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.names import Found, real_op, rename
 from dnndk_prep.graph.topology import by_name
@@ -149,6 +150,14 @@ def renamed(built: InferenceGraph, inputs: dict[str, str], outputs: dict[str, st
         inputs=tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in built.inputs),
         outputs=tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in built.outputs),
     )
+
+
+def fixed(built: InferenceGraph, batch: int | None) -> InferenceGraph:
+    """The graph for `batch` images at a time; any number for None. Raises UsageError as with_batch does."""
+    if batch is None:
+        return built
+    graph_def, inputs, outputs = with_batch(built.graph_def, built.inputs, built.outputs, batch)
+    return replace(built, graph_def=graph_def, inputs=inputs, outputs=outputs)
 
 
 def chosen(built: InferenceGraph) -> tuple[list[Found], list[Found]]:

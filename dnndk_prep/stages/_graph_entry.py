@@ -13,6 +13,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from dnndk_prep.config import Config
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
+from dnndk_prep.graph.fixed_batch import with_batch
 from dnndk_prep.graph.foreign import ForeignGraph, foreign_graph, variable_names
 from dnndk_prep.graph.kinds import checkpoint_prefix
 from dnndk_prep.graph.names import Found, op_names_text, rename
@@ -37,7 +38,7 @@ def take_in(ctx: StageContext) -> tuple[ForeignGraph, dict[str, np.ndarray], Ref
     model = ctx.cfg.model
     assert model.path is not None
     source = read_source(model.path, model.tag, model.signature)
-    foreign = _renamed(ctx.cfg, source, foreign_graph(source, _wanted(ctx.cfg)))
+    foreign = _fixed(ctx.cfg, _renamed(ctx.cfg, source, foreign_graph(source, _wanted(ctx.cfg))))
     stored = _stored(ctx.cfg, source, foreign)
     _write_names(ctx, foreign)
     facts = {"files": [{"name": model.path.name, "saved_as": None, "sha256": None}], "kind": source.kind}
@@ -138,6 +139,13 @@ def _renamed(cfg: Config, source: GraphSource, foreign: ForeignGraph) -> Foreign
         found_inputs=tuple(_told(one, new(one.name)) for one in foreign.found_inputs),
         found_outputs=tuple(_told(one, new(one.name)) for one in foreign.found_outputs),
     )
+
+
+def _fixed(cfg: Config, foreign: ForeignGraph) -> ForeignGraph:
+    if cfg.graph.batch is None:
+        return foreign
+    graph_def, inputs, outputs = with_batch(foreign.graph_def, foreign.inputs, foreign.outputs, cfg.graph.batch)
+    return replace(foreign, graph_def=graph_def, inputs=inputs, outputs=outputs)
 
 
 def _told(found: Found, name: str) -> Found:

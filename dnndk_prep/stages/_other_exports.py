@@ -25,7 +25,7 @@ from dnndk_prep.graph.compare import require_same
 from dnndk_prep.graph.freeze import freeze
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.training_branch import with_old_training_batch_norms
-from dnndk_prep.keras_io.inference import LEARNING_PHASE, build_inference, renamed
+from dnndk_prep.keras_io.inference import LEARNING_PHASE, build_inference, fixed, renamed
 from dnndk_prep.stages._model import custom_objects, read_source
 from dnndk_prep.stages._proof import REFERENCE, Reference
 from dnndk_prep.stages.context import StageContext
@@ -146,7 +146,8 @@ def _with_training_branch(ctx: StageContext) -> GraphArtifact:
         )
     cfg = ctx.cfg
     source, _ = read_source(folder, cfg.keras_2_tf.source, custom_objects(cfg))
-    built = renamed(build_inference(source, feed_learning_phase=True), cfg.graph.inputs, cfg.graph.outputs)
+    made = build_inference(source, feed_learning_phase=True)
+    built = fixed(renamed(made, cfg.graph.inputs, cfg.graph.outputs), cfg.graph.batch)
     names = [spec.name for spec in (*built.inputs, *built.outputs)]
     frozen: GraphDef = freeze(
         built.graph_def,

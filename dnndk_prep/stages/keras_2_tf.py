@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
+
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.names import op_names_text
 from dnndk_prep.graph.safety import refuse_unsafe
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, INFER_GRAPH, RestoredRunner, write_checkpoint, write_graph
-from dnndk_prep.keras_io.inference import build_inference, chosen, renamed
+from dnndk_prep.keras_io.inference import build_inference, chosen, fixed, renamed
 from dnndk_prep.keras_io.predict import Predictor, probe_batch
 from dnndk_prep.stages._graph_entry import artifact_of, facts_of, take_in
 from dnndk_prep.stages._model import custom_objects, read_source
@@ -28,10 +30,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
     # The scan of the file let nothing else in; the user's own layers are the user's own code.
     if not source.custom.objects:
         refuse_unsafe(made.graph_def, source.file)
-    built = renamed(made, ctx.cfg.graph.inputs, ctx.cfg.graph.outputs)
+    built = fixed(renamed(made, ctx.cfg.graph.inputs, ctx.cfg.graph.outputs), ctx.cfg.graph.batch)
     graph_def = write_checkpoint(ctx.out / CHECKPOINT, built.graph_def, built.variables)
-    # The graph is what today's TensorFlow made; freeze_graph brings it to the reader's level.
-    artifact = GraphArtifact(graph_def, built.inputs, built.outputs, ctx.cfg.graph.reader)
+    # freeze_graph brings the graph to the reader's level.
+    artifact = GraphArtifact(graph_def, built.inputs, built.outputs, tf.__version__)
     artifact.save(ctx.out, INFER_GRAPH)
     write_graph((ctx.out / INFER_GRAPH).with_suffix(".pbtxt"), graph_def)
     inputs, outputs = chosen(built)
@@ -60,7 +62,7 @@ def _take_in(ctx: StageContext) -> dict[str, Any]:
     graph_def = foreign.graph_def
     if variables:
         graph_def = write_checkpoint(ctx.out / CHECKPOINT, graph_def, variables)
-    artifact = artifact_of(foreign, graph_def, ctx.cfg.graph.reader)
+    artifact = artifact_of(foreign, graph_def, tf.__version__)
     artifact.save(ctx.out, INFER_GRAPH)
     write_graph((ctx.out / INFER_GRAPH).with_suffix(".pbtxt"), graph_def)
     with RestoredRunner(graph_def, artifact.output_names, ctx.out / CHECKPOINT) as runner:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from dnndk_prep import __version__, graph_commands, target_commands
+from dnndk_prep import __version__, check_command, graph_commands, target_commands
 from dnndk_prep.errors import DnndkPrepError, UsageError
 from dnndk_prep.graph.kinds import graph_file
 from dnndk_prep.quiet import quiet_start
@@ -93,7 +93,10 @@ def check(args: argparse.Namespace) -> int:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    """`inspect`: what a model file holds, without running anything of it."""
+    """`inspect`: what a model file holds, without running anything of it; for a target, where each node would run."""
+    if args.target is not None:
+        return check_command.inspect_for_target(args)
+    check_command.require_target(args)
     if graph_file(args.model) is not None:
         print(graph_commands.inspect_graph(args.model, args.json))
         return 0
@@ -213,6 +216,7 @@ def _add_inspect(command: argparse.ArgumentParser) -> None:
         help="an .h5, .keras, JSON or weights file, a graph (.pb, .pbtxt, .meta) or a SavedModel",
     )
     command.add_argument("--json", action="store_true", help="as JSON, for programs")
+    check_command.add_flags(command)
 
 
 def _after(function: Callable[[argparse.Namespace], int]) -> str:

@@ -11,7 +11,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from dnndk_prep.errors import StageError
-from dnndk_prep.keras_io.scan.sizes import MAX_POSITIONS, MAX_UNROLLED
+from dnndk_prep.keras_io.scan.sizes import MAX_UNROLLED
+
+# A LocallyConnected layer gets nodes for each position (implementation 1 and 3), or a matrix of all its inputs and
+# outputs (2), and its weights are made before the stored ones are seen.
+MAX_POSITIONS = {1: 2**16, 2: 2**14, 3: 2**16}
 
 
 @contextmanager

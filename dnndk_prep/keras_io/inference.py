@@ -104,13 +104,13 @@ def _by_keras2(source: KerasSource, feed_learning_phase: bool) -> InferenceGraph
                 check_settings(model, config, source.file)
             with open_hdf5(source.weights) as file:
                 variables = variable_values(model, file.get("model_weights", file), source.file, old_names)
-            check_tensors(model.inputs, source.file)
+            largest = check_tensors(model.inputs, source.file)
             states, notes = states_of(model)
             variables |= states
             result = _inference_graph(graph, model, variables, old_names, [LEARNING_PHASE] * feed_learning_phase)
     finally:
         backend.clear_session()
-    return replace(result, notes=notes)
+    return replace(result, notes=notes, largest=largest)
 
 
 @contextmanager
@@ -278,6 +278,13 @@ def _output_names(graph_def: GraphDef, names: Sequence[str]) -> list[str]:
 
 
 def _spec(name: str, tensor: tf.Tensor) -> TensorSpec:
+    if tensor.shape.rank is None:
+        raise ModelFileError(
+            f"what {name} gives has no fixed number of axes",
+            expected="inputs and outputs whose axes are known; their sizes may be free",
+            found="a shape that depends on the values",
+            remedy="build the model so that its outputs have a shape: tf.squeeze with axis, tf.reshape with sizes",
+        )
     return TensorSpec(name, tuple(tensor.shape.as_list()), tensor.dtype.name)
 
 

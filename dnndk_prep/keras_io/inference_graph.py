@@ -16,7 +16,8 @@ class InferenceGraph:
     """What a model computes in inference: its graph with variables, and their values by the variable's node name.
 
     input_layers and output_layers are Keras' names, in the order of `inputs` and `outputs`. notes: what the graph does
-    otherwise than the model, in words. traced: why Keras 3 traced the model, empty where Keras 2 built it.
+    otherwise than the model, in words. largest: the bytes of the largest tensor, for one example. traced: why Keras 3
+    traced the model, empty where Keras 2 built it.
     """
 
     graph_def: GraphDef
@@ -26,4 +27,5 @@ class InferenceGraph:
     input_layers: tuple[str, ...]
     output_layers: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    largest: int = 0
     traced: str = ""

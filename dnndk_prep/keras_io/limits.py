@@ -34,8 +34,12 @@ def check_weights(group: h5py.Group, file: str, kept: Sequence[str] = ()) -> Non
     )
 
 
-def check_tensors(inputs: Sequence[tf.Tensor], file: str) -> None:
-    """Raises StageError that names the first tensor, computed from `inputs`, which is too large for one example."""
+def check_tensors(inputs: Sequence[tf.Tensor], file: str) -> int:
+    """The bytes of the largest tensor that is computed from `inputs`, for one example.
+
+    Raises StageError that names the first one that is too large.
+    """
+    largest = 0
     seen: set[str] = set()
     waiting = [tensor.op for tensor in inputs]
     while waiting:
@@ -52,7 +56,9 @@ def check_tensors(inputs: Sequence[tf.Tensor], file: str) -> None:
                     found=f"{size} bytes: shape {tensor.shape}, {tensor.dtype.name}",
                     remedy="build the model for a smaller input, or without that layer",
                 )
+            largest = max(largest, size)
             waiting += tensor.consumers()
+    return largest
 
 
 def _bytes(tensor: tf.Tensor) -> int:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dnndk_prep.errors import ModelFileError
+from dnndk_prep.errors import DnndkPrepError, ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.keras_io.activations import TENSORFLOW_ACTIVATIONS
 from dnndk_prep.keras_io.application_layers import application_layers
 from dnndk_prep.keras_io.architecture import is_operation, layers_of
+from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.plain_layers import KERAS2_LAYERS
 from dnndk_prep.keras_io.precision import in_single_precision
@@ -28,8 +29,8 @@ from dnndk_prep.keras_io.valid_names import with_valid_names
 # For axes that a model leaves free; divisible by the strides of common networks.
 FREE_SIZE = 32
 PROBE_IMAGES = 8
-# Numbers of one input from which a batch of one has to do.
-LARGE = 2**22
+# Bytes of a tensor, for one example, from which a batch of one has to do: every op makes one of its own.
+LARGE = 2**24
 BATCH = 32
 
 
@@ -82,7 +83,7 @@ def opened(source: KerasSource) -> Opened:
         config, old_names = with_valid_names(config)
         config = _with_origins(config)
     try:
-        with keras.utils.custom_object_scope(custom):
+        with keras.utils.custom_object_scope(custom), limited_calls([keras.layers.Layer]):
             model = keras.models.model_from_json(json.dumps(config))
         with tempfile.TemporaryDirectory(prefix="dnndk_prep_") as folder:
             # Keras tells the layout by the file's name.
@@ -90,6 +91,8 @@ def opened(source: KerasSource) -> Opened:
             link.symlink_to(source.weights.resolve())
             _build(model, source.config)
             model.load_weights(str(link))
+    except DnndkPrepError:
+        raise
     # Keras raises whatever it meets; all of it means that it cannot open this model.
     except Exception as error:
         raise ModelFileError(
@@ -130,16 +133,19 @@ class Predictor:
         return list(tf.nest.flatten(result))
 
 
-def probe_batch(source: KerasSource, inputs: Sequence[TensorSpec], seed: int) -> dict[str, np.ndarray]:
+def probe_batch(
+    source: KerasSource, inputs: Sequence[TensorSpec], seed: int, largest: int = 0
+) -> dict[str, np.ndarray]:
     """A random batch for the model's own inputs by name, the same for the same seed.
 
     Floats are uniform in [0, 1); whole numbers are below 10 and below the size of every Embedding.
+    largest: the bytes of the largest tensor of the model, for one example.
     """
     random = np.random.default_rng(seed)
     sizes = [layer["config"]["input_dim"] for layer in layers_of(source.config) if _is_embedding(layer)]
     limit = min([10, *sizes])
-    is_large = any(math.prod(size or FREE_SIZE for size in spec.shape[1:]) > LARGE for spec in inputs)
-    images = 1 if is_large else PROBE_IMAGES
+    sizes_of_inputs = [4 * math.prod(size or FREE_SIZE for size in spec.shape[1:]) for spec in inputs]
+    images = 1 if max([largest, *sizes_of_inputs]) > LARGE else PROBE_IMAGES
     batch = {}
     for spec in inputs:
         shape = (spec.shape[0] or images, *(size or FREE_SIZE for size in spec.shape[1:]))

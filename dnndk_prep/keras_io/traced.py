@@ -21,11 +21,12 @@ from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import node_of
 from dnndk_prep.graph.wanted import Wanted
+from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.inference_graph import InferenceGraph
 from dnndk_prep.keras_io.limits import check_tensors
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.predict import Opened, opened
-from dnndk_prep.keras_io.through_keras import first_line
+from dnndk_prep.keras_io.through_keras import first_line, import_keras
 from dnndk_prep.keras_io.tracing import (
     has_loops,
     in_tensorflow1,
@@ -68,7 +69,7 @@ def traced(source: KerasSource, why: DnndkPrepError) -> InferenceGraph:
         function = _function(model, source, why)
     graph = function.graph
     inputs = [tensor for tensor in graph.inputs if tensor.name not in {inner.name for _, inner in graph.captures}]
-    check_tensors(inputs, source.file)
+    largest = check_tensors(inputs, source.file)
     captured = _captured(graph, model.variable_paths(), source.file)
     input_layers, output_layers = _unique(model.input_layers()), _unique(model.output_layers())
     trace = GraphSource(
@@ -88,6 +89,7 @@ def traced(source: KerasSource, why: DnndkPrepError) -> InferenceGraph:
         input_layers=tuple(model.old_names.get(name, name) for name in input_layers),
         output_layers=tuple(model.old_names.get(name, name) for name in output_layers),
         notes=found.notes,
+        largest=largest,
         traced=_reason(why, source.file),
     )
 
@@ -109,7 +111,7 @@ def _function(model: Opened, source: KerasSource, why: DnndkPrepError) -> Any:
         return tf.nest.flatten(model.model(model.arranged(tensors), training=False))
 
     try:
-        with operations_named():
+        with operations_named(), limited_calls([import_keras(source.keras_version).layers.Layer]):
             function = tf.function(call).get_concrete_function(*specs)
             if has_loops(function.graph):
                 with loops_of_tensorflow1():

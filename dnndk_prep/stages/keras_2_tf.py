@@ -38,7 +38,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     write_graph((ctx.out / INFER_GRAPH).with_suffix(".pbtxt"), graph_def)
     inputs, outputs = chosen(built)
     (ctx.out / "op_names.txt").write_text(op_names_text(graph_def, inputs, outputs))
-    predictor, probe = Predictor(source), probe_batch(source, built.inputs, ctx.cfg.seed)
+    predictor, probe = Predictor(source), probe_batch(source, built.inputs, ctx.cfg.seed, built.largest)
     reference = make_reference(
         ctx.cfg,
         lambda feeds: predictor.predict(list(feeds.values())),

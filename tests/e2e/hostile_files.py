@@ -372,11 +372,6 @@ ATTACKS: list[tuple[str, Callable[[Scene], Path], str]] = [
     ("models called twice each", lambda s: s.hdf5(laughs(24)), "more than 20000 calls"),
     ("large input", lambda s: s.hdf5(sequential(large_input(8192, 8192, 2))), "evil (InputLayer): batch_input_shape"),
     (
-        "many positions",
-        lambda s: s.hdf5(sequential(large_input(1024, 1024, 1), old("LocallyConnected2D", "l", filters=1))),
-        "LocallyConnected with batch_input_shape",
-    ),
-    (
         "long loop",
         lambda s: s.hdf5(sequential(old("UpSampling1D", "u", size=4096), old("LSTM", "l", units=1, unroll=True))),
         "unroll with batch_input_shape",

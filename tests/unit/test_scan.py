@@ -343,18 +343,6 @@ def test_an_axis_is_not_cut_into_pieces_without_end() -> None:
             check_architecture(bad, "m.h5")
 
 
-def test_locally_connected_layers_have_so_many_positions() -> None:
-    def model(size: int, implementation: int) -> dict[str, Any]:
-        entry = layer("InputLayer", "i", batch_input_shape=[None, size, size, 1])
-        return sequential(entry, layer("LocallyConnected2D", "l", implementation=implementation))
-
-    check_architecture(model(152, 1), "m.h5")
-    check_architecture(model(64, 2), "m.h5")
-    for size, implementation in ((1024, 1), (512, 2), (1024, 3)):
-        with pytest.raises(UnsafeFileError, match="LocallyConnected with batch_input_shape"):
-            check_architecture(model(size, implementation), "m.h5")
-
-
 def twice_each(levels: int) -> dict[str, Any]:
     """Models in each other, each of which calls the next twice."""
     model = layer("ReLU", "r")

@@ -13,7 +13,6 @@ from dnndk_prep.keras_io.scan.sizes import (
     Config,
     too_large,
     too_large_value,
-    too_many_positions,
     too_many_repeats,
     too_many_states,
     too_many_steps,
@@ -58,7 +57,7 @@ def check_architecture(
     if not is_endless:
         walk.value(architecture, "the model", "")
     unrolled = unrolled_too_far([config for _, config in walk.configs])
-    checks = (too_many_steps, too_many_repeats, too_many_positions, too_many_states)
+    checks = (too_many_steps, too_many_repeats, too_many_states)
     further = [check(walk.configs) for check in checks]
     walk.sizes += [text for text in (unrolled, *further) if text is not None]
     if is_endless:

@@ -28,9 +28,6 @@ MAX_STATES = 2**24
 STEP_KEYS = (*INPUT_SHAPES, "input_length", "n", "target_shape", "padding", "output_size")
 # Beyond this all is too large; a number of 4 000 digits takes its time.
 MAX_NUMBER = 2**63
-# A LocallyConnected layer gets nodes for each position (implementation 1 and 3), or a matrix of all its inputs and
-# outputs (2), and its weights are made before the stored ones are seen.
-MAX_POSITIONS = {1: 2**16, 2: 2**14, 3: 2**16}
 # A loop that is unrolled gets a dozen nodes a step.
 MAX_UNROLLED = 512
 # UpSampling1D and UpSampling3D of Keras 2 cut an axis into its elements, and list each as often as it comes again.
@@ -139,20 +136,6 @@ def too_many_repeats(kinds: Iterable[tuple[str, Config]]) -> str | None:
     return None
 
 
-def too_many_positions(kinds: Iterable[tuple[str, Config]]) -> str | None:
-    """What gives a LocallyConnected layer too many positions: the model's largest input, for no other size is told."""
-    pairs = list(kinds)
-    limits = [_limit(config) for kind, config in pairs if kind.startswith("LocallyConnected")]
-    for _, config in pairs if limits else []:
-        for key in INPUT_SHAPES:
-            value = config.get(key)
-            # Without the smallest axis, which holds the channels.
-            axes = sorted(_numbers(value[1:])) if isinstance(value, list) else []
-            if _product(axes[1:] if len(axes) > 1 else axes) > min(limits):
-                return f"LocallyConnected with {key} {reprlib.repr(value)}"
-    return None
-
-
 def too_many_states(kinds: Iterable[tuple[str, Config]]) -> str | None:
     """What gives a stateful layer too many states, of which it has some for each example of the batch.
 
@@ -172,11 +155,6 @@ def too_many_states(kinds: Iterable[tuple[str, Config]]) -> str | None:
                 if _product([examples, states]) > MAX_STATES:
                     return f"a stateful layer of {states} states with {key} {reprlib.repr(shape)}"
     return None
-
-
-def _limit(config: Config) -> int:
-    kind = config.get("implementation", 1)
-    return MAX_POSITIONS.get(kind, MAX_POSITIONS[2]) if isinstance(kind, int) else MAX_POSITIONS[2]
 
 
 def least_weights(kind: str, config: Config) -> int:

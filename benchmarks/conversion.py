@@ -31,6 +31,8 @@ import environments  # noqa: E402
 import table  # noqa: E402
 from measure import Cost, Words, last_json, machine, run  # noqa: E402
 
+from dnndk_prep.quiet import quiet_start  # noqa: E402
+
 WORKERS = HERE / "workers"
 MODELS = ("MobileNetV2", "ResNet50", "VGG16")
 SIDES = {"Small": 64}
@@ -94,9 +96,12 @@ class Runs:
 
     def ops(self) -> dict[str, dict[str, int]]:
         """How many nodes of each op the results have."""
-        text = run([environments.python_of(ONNX), WORKERS / "onnx_ops.py", self.out / "model.onnx"])[1]
         graphs = {OURS: self.optimized, FLOW_2019: self.out / "2019" / "optimized.pb", "TensorFlow": self.theirs}
-        return {**{name: _ops(path) for name, path in graphs.items()}, TO_ONNX: last_json(text)}
+        counts = {name: _ops(path) for name, path in graphs.items()}
+        if (self.out / "model.onnx").exists():
+            text = run([environments.python_of(ONNX), WORKERS / "onnx_ops.py", self.out / "model.onnx"])[1]
+            counts[TO_ONNX] = last_json(text)
+        return counts
 
     @property
     def theirs(self) -> Path:
@@ -125,7 +130,8 @@ class Runs:
 
 
 def _ops(path: Path) -> dict[str, int]:
-    from tensorflow.core.framework.graph_pb2 import GraphDef
+    with quiet_start():
+        from tensorflow.core.framework.graph_pb2 import GraphDef
 
     return dict(Counter(node.op for node in GraphDef.FromString(path.read_bytes()).node))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -23,19 +24,24 @@ class Cost:
     wall: float
     cpu: float
     peak: int
+    # A process that the system ended: more memory than there is, as a rule.
+    killed: bool = False
 
     def __str__(self) -> str:
-        return f"{self.wall:6.1f} s, processors {self.cpu:6.1f} s, peak {self.peak / 1e9:.2f} GB"
+        end = " when it was killed" if self.killed else ""
+        return f"{self.wall:6.1f} s, processors {self.cpu:6.1f} s, peak {self.peak / 1e9:.2f} GB{end}"
 
     def then(self, other: Cost) -> Cost:
         """The cost of both, one after the other."""
-        return Cost(self.wall + other.wall, self.cpu + other.cpu, max(self.peak, other.peak))
+        return Cost(
+            self.wall + other.wall, self.cpu + other.cpu, max(self.peak, other.peak), self.killed or other.killed
+        )
 
 
 def run(command: Words, environment: Mapping[str, str] | None = None) -> tuple[Cost, str]:
     """Run `command`: its cost, with that of the processes it waited for, and what it printed.
 
-    Raises RuntimeError with the end of its messages where it fails.
+    Raises RuntimeError with the end of its messages where it fails, but not where the system killed it.
     """
     words = [str(word) for word in command]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as said:
@@ -47,9 +53,10 @@ def run(command: Words, environment: Mapping[str, str] | None = None) -> tuple[C
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         said.seek(0)
-        if process.returncode:
+        killed = process.returncode == -signal.SIGKILL
+        if process.returncode and not killed:
             raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said.read()[-2000:]}")
-        return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024), out.read()
+        return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, killed), out.read()
 
 
 def last_json(text: str) -> Any:

@@ -46,7 +46,9 @@ def _conversion(result: Figures) -> list[Sequence[str]]:
         for name, costs in figures["conversion"].items():
             ratios = [_ratios(ours, costs, key) for key in ("wall", "cpu")]
             row = [model, name, _column(costs, "wall"), _column(costs, "cpu"), _column(costs, "peak", 1e9, 2)]
-            if name != "ours":
+            if any(cost["killed"] for cost in costs):
+                row += ["", "", "killed: it needs more memory than there is"]
+            elif name != "ours":
                 row += [*(spread(ratio, 2) for ratio in ratios), _aim(AIMS[name], middle(ratios[0]))]
             elif model in MAX_PEAK:
                 row += ["", "", _aim(MAX_PEAK[model] / 1e9, middle([cost["peak"] for cost in costs]) / 1e9, "GB")]

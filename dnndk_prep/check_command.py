@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dnndk_prep.check import check
-from dnndk_prep.check.graph_file import read_graph_file
-from dnndk_prep.check.network import Network, from_graph_def, node_of
-from dnndk_prep.dpu.resolve import Target, resolve_target
 from dnndk_prep.errors import TargetError, UsageError
 from dnndk_prep.graph.kinds import graph_file
 from dnndk_prep.quiet import quiet_start
 
 if TYPE_CHECKING:
+    from dnndk_prep.check.network import Network
+    from dnndk_prep.dpu.resolve import Target
     from dnndk_prep.graph.artifact import GraphArtifact
 
 GRAPH_JSON, OPTIMIZED = "graph.json", "optimize_for_inference"
@@ -37,6 +35,10 @@ def add_flags(command: argparse.ArgumentParser) -> None:
 
 def inspect_for_target(args: argparse.Namespace) -> int:
     """Print the check of args.model; raises TargetError where --fail-on asks for it."""
+    # Other commands must not wait for numpy.
+    from dnndk_prep.check import check
+    from dnndk_prep.dpu.resolve import resolve_target
+
     target = resolve_target(args.target, args.toolchain)
     result = check(network_of(args.model, target), target.dpu, args.family or FAMILIES[0])
     if target.toolchain is not None:
@@ -66,6 +68,9 @@ def network_of(path: Path, target: Target) -> Network:
 
     Raises what reading and converting raise.
     """
+    from dnndk_prep.check.graph_file import read_graph_file
+    from dnndk_prep.check.network import from_graph_def, node_of
+
     if path.suffix == ".pb" and path.parent.name == OPTIMIZED and path.with_name(GRAPH_JSON).is_file():
         facts = json.loads(path.with_name(GRAPH_JSON).read_text(encoding="utf-8"))
         names = [[spec["name"] for spec in facts[key]] for key in ("inputs", "outputs")]

@@ -79,12 +79,15 @@ class _Grouping:
         self.network = network
         self.found: list[Group] = []
         self.taken: set[str] = set()
-        self.forms = find_forms(network)
+        self.looped = _looped(network)
+        self.forms = [form for form in find_forms(network) if not self.looped.intersection(form.nodes)]
         self.in_form = {name for form in self.forms for name in form.nodes}
 
     def groups(self) -> list[Group]:
         network = self.network
         self._add_plain()
+        for name in filter(self._is_free, self.looped):
+            self._add(Group("control", name, (name,)))
         self._add_sizes()
         # Layers first, for they take a bias that would be a group of its own.
         for op in network.ops.values():
@@ -237,6 +240,18 @@ def _needed(network: Network) -> set[str]:
         if name not in found:
             found.add(name)
             waiting += map(node_of, network.ops[name].inputs)
+    return found
+
+
+def _looped(network: Network) -> set[str]:
+    """What runs in loops: all that reads what enters one, up to where its results leave it."""
+    found: set[str] = set()
+    for op in network.ops.values():
+        enters = op.op in ("Enter", "RefEnter") or any(
+            node_of(name) in found and network.ops[node_of(name)].op not in ("Exit", "RefExit") for name in op.inputs
+        )
+        if enters:
+            found.add(op.name)
     return found
 
 

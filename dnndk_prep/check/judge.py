@@ -101,7 +101,8 @@ class _Judgement:
         # What nothing quantizes has the quantizer's word first: the DPU never sees it.
         reason = self.float.get(one.main)
         if reason is not None and one.kind not in ("control", "argmax", "shift"):
-            return self._first(case, [others.layout]) or others.not_quantized(case, reason)
+            is_number = self.network.ops[one.main].dtype == "float32"
+            return (self._first(case, [others.layout]) if is_number else None) or others.not_quantized(case, reason)
         return self._first(case, checks)
 
     def _activation(self, case: Case, core_on_dpu: bool) -> Broken | None:

@@ -118,7 +118,7 @@ def _op(node: Any) -> Op:
     values = {name: value for name, value in attrs.items() if name != "value"}
     plain = {name: _plain(value) for name, value in values.items()}
     names = tuple(name for name in node.input if not name.startswith("^"))
-    dtype = dtype_name(plain.get("DstT") or plain.get("T") or plain.get("dtype") or 1)
+    dtype = dtype_name(plain.get("DstT") or plain.get("out_type") or plain.get("T") or plain.get("dtype") or 1)
     if node.op == "Const":
         tensor = attrs["value"].tensor
         # A field of ours: TensorFlow's tensors have all their numbers.

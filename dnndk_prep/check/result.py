@@ -52,9 +52,11 @@ class CheckResult:
     @property
     def verdict(self) -> str:
         """The result in one line."""
-        if not self.on_cpu:
-            return f"all on the DPU in {_count(len(self.subgraphs), 'subgraph')}"
-        return f"{_count(len(self.on_cpu), 'node')} on the CPU, {_count(len(self.subgraphs), 'subgraph')}"
+        subgraphs = _count(len(self.subgraphs), "subgraph")
+        where = f"{_count(len(self.on_cpu), 'node')} on the CPU, {subgraphs}"
+        text = where if self.on_cpu else f"all on the DPU in {subgraphs}"
+        inputs = sum(node.placement == CPU and node.op in INPUTS for node in self.nodes)
+        return f"{text}, {_count(inputs, 'input')} to mend" if inputs else text
 
     def as_text(self) -> str:
         """The result in lines of at most WIDTH columns, names of nodes aside."""

@@ -77,7 +77,7 @@ def channels_first(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def unread(scene: Scene) -> Iterator[Finding]:
+def extra_output(scene: Scene) -> Iterator[Finding]:
     for one in scene.of_kind("unread"):
         op = scene.network.ops[one.main]
         if op.op not in (*INPUTS, "NoOp", "Const") and not scene.network.readers[op.name]:
@@ -98,7 +98,7 @@ def quantized(scene: Scene) -> Iterator[Finding]:
         return
 
 
-def integer_input(scene: Scene) -> Iterator[Finding]:
+def input_dtype(scene: Scene) -> Iterator[Finding]:
     for op in scene.ops("Placeholder", "PlaceholderV2"):
         if op.name in scene.network.inputs and op.dtype not in ("float32", "float64"):
             yield Finding(

@@ -110,7 +110,7 @@ def transposed_batch(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def shared(scene: Scene) -> Iterator[Finding]:
+def shared_layer(scene: Scene) -> Iterator[Finding]:
     kernels = Counter(
         node_of(scene.network.source(scene.network.ops[one.main].inputs[1]))
         for one in scene.groups

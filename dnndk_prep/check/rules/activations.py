@@ -63,7 +63,7 @@ def engine_activations(dpu: Dpu, kind: str) -> tuple[str, ...]:
 
 def _follows(case: Case, kind: str) -> Broken | None:
     """What is joined to an operator that runs on the CPU."""
-    if _on_alu(case.dpu, kind):
+    if on_alu(case.dpu, kind):
         return None
     value = f"behind {case.group.main}, on the CPU"
     return Broken("activation.alone", "behind an operator that runs on the DPU", value, "it goes where that goes")
@@ -71,7 +71,7 @@ def _follows(case: Case, kind: str) -> Broken | None:
 
 def _joined(case: Case, kind: str) -> Broken | None:
     allowed = engine_activations(case.dpu, case.group.kind)
-    if kind in allowed or _on_alu(case.dpu, kind):
+    if kind in allowed or on_alu(case.dpu, kind):
         return None
     what = {"relu_six": "ReLU6", "relu": "ReLU", "leaky_relu": "LeakyReLU"}.get(kind, kind)
     remedy = f"one of those behind it, or {what} directly behind a convolution"
@@ -82,7 +82,7 @@ def _alone(case: Case, kind: str) -> Broken | None:
     """An activation that no operator before it computes."""
     if kind in ("hsigmoid", "hswish") and _behind_convolution(case, kind):
         return None
-    if _on_alu(case.dpu, kind):
+    if on_alu(case.dpu, kind):
         return None
     if kind in ("relu", "relu_six", "leaky_relu"):
         value = case.network.maker(case.form.source).op
@@ -99,10 +99,10 @@ def _behind_convolution(case: Case, kind: str) -> bool:
     )
 
 
-def _on_alu(dpu: Dpu, kind: str) -> bool:
+def on_alu(dpu: Dpu, kind: str) -> bool:
     """Whether the ALU computes it from a map: what its list of operators has; a hard-swish is a product besides."""
     if kind == "hswish":
-        return _on_alu(dpu, "hsigmoid") and "mult" in dpu.eltwise
+        return on_alu(dpu, "hsigmoid") and "mult" in dpu.eltwise
     if kind not in ("hsigmoid", "leaky_relu"):
         return False
     # DPUCV2DX8G lists templates alone; its ALU's activations tell what they compute.

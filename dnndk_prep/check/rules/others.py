@@ -82,7 +82,12 @@ def not_quantized(case: Case, reason: Float) -> Broken:
     """What the quantizer leaves in float."""
     op, tool = case.network.ops[case.group.main], FAMILIES[case.family]
     if op.dtype != "float32":
-        return Broken("quantizer.dtype", f"{tool}: float32", op.dtype, "a float32 model: convert it to float32")
+        return Broken(
+            "quantizer.dtype",
+            f"{tool}: float32",
+            op.dtype,
+            REMEDIES.get(op.op, "a float32 model, of a fixed batch and size"),
+        )
     if reason.reads is not None:
         remedy = "replace what it reads by something that is quantized: it is listed with its own remedy"
         return Broken("quantizer.input", f"{tool}: all inputs quantized", f"{reason.reads} is float", remedy)
@@ -101,7 +106,7 @@ def control_flow(case: Case) -> Broken:
     remedy = (
         "no DPU runs loops: keras_2_tf.unroll: true writes them out, and recurrent parts stay on the CPU all the same"
     )
-    return Broken("control_flow", "no loops or branches", op.op, remedy)
+    return Broken("control_flow", "no loops or branches", f"{op.op} of a loop or branch", remedy)
 
 
 def shift(case: Case) -> Broken:

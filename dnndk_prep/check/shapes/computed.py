@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from dnndk_prep.check.network import Op, Shape
 
 SAME_AS_FIRST = words(
-    "Abs AddN BiasAdd BiasAddV1 Cast Ceil CheckNumerics ClipByValue Cos Elu Erf Exp Expm1 FakeQuantWithMinMaxArgs "
-    "FakeQuantWithMinMaxVars FixNeuron Floor Identity IdentityN IsInf IsNan LRN LeakyRelu Log Log1p LogSoftmax "
-    "LogicalNot Neg OnesLike PlaceholderWithDefault Reciprocal Relu Relu6 Reverse ReverseV2 Rint Roll Round Rsqrt "
-    "Selu Sigmoid Sign Sin Snapshot Softmax Softplus Softsign Sqrt Square StopGradient Tan Tanh ZerosLike Cumsum "
-    "Cumprod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 BatchNormWithGlobalNormalization MatrixBandPart "
-    "PreventGradient"
+    "Abs Acos Acosh AddN Asin Asinh Atan Atanh BatchNormWithGlobalNormalization BiasAdd BiasAddV1 Cast Ceil "
+    "CheckNumerics ClipByValue Cos Cosh Cumprod Cumsum Digamma Elu Erf Erfc Exp Expm1 FakeQuantWithMinMaxArgs "
+    "FakeQuantWithMinMaxVars FixNeuron Floor FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Identity IdentityN "
+    "IsInf IsNan LRN LeakyRelu Lgamma Log Log1p LogSoftmax LogicalNot MatrixBandPart Neg OnesLike "
+    "PlaceholderWithDefault PreventGradient Reciprocal Relu Relu6 Reverse ReverseV2 Rint Roll Round Rsqrt Selu "
+    "Sigmoid Sign Sin Sinh Snapshot Softmax Softplus Softsign Sqrt Square StopGradient Tan Tanh ZerosLike"
 )
 BROADCAST = words(
     "Add AddV2 Sub Mul MulNoNan RealDiv Div DivNoNan Maximum Minimum Pow SquaredDifference FloorDiv FloorMod Mod "
@@ -110,7 +110,8 @@ def _arg(of: Inference, op: Op, inputs: list[Any]) -> Shapes:
 
 
 def _norm(of: Inference, op: Op, inputs: list[Any]) -> Shapes:
-    return [inputs[0], *inputs[1:5]]
+    # The third version keeps space for the GPU in its last output.
+    return [inputs[0], *([inputs[1]] * 4), *([None] if op.op == "FusedBatchNormV3" else [])]
 
 
 def _all(of: Inference, op: Op, inputs: list[Any]) -> Shapes:
@@ -121,6 +122,12 @@ def _second(of: Inference, op: Op, inputs: list[Any]) -> Shapes:
     return [inputs[1]]
 
 
+def _top(of: Inference, op: Op, inputs: list[Any]) -> Shapes:
+    count = of.numbers(op.inputs[1])
+    shape = (*inputs[0][:-1], count[0] if count else None)
+    return [shape, shape]
+
+
 COMPUTED: dict[str, Rule] = {
     **dict.fromkeys(SAME_AS_FIRST, _first),
     **dict.fromkeys(BROADCAST, _broadcast),
@@ -128,6 +135,7 @@ COMPUTED: dict[str, Rule] = {
     **dict.fromkeys(WINDOWS, _window),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _norm),
     "IdentityN": _all,
+    "TopKV2": _top,
     "Select": _second,
     "Conv2DBackpropInput": _transposed,
     **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2"), _mat_mul),

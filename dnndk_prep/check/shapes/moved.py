@@ -164,7 +164,8 @@ def _batches(of: Inference, op: Op, inputs: list[Any]) -> Shapes:
     """SpaceToBatchND and BatchToSpaceND."""
     block, sides = of.numbers(op.inputs[1]), of.numbers(op.inputs[2])
     if block is None or sides is None or None in block or None in sides:
-        return [(None,) * len(inputs[0])]
+        moved = inputs[1][0] if inputs[1] else None
+        return [None if moved is None else ((None,) * (moved + 1) + inputs[0][moved + 1 :])]
     whole = prod(n or 1 for n in block)
     to_batch, result = op.op == "SpaceToBatchND", list(inputs[0])
     result[0] = times(result[0], whole) if to_batch else over(result[0], whole)

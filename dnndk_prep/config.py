@@ -206,6 +206,13 @@ class OptimizeSection(Section):
     unshare: Annotated[bool, Field(strict=True)] = False
 
 
+class DpuCheckSection(Section):
+    """The quantizer whose placement counts, and what of the check fails the run; nothing does unless named."""
+
+    family: Literal["tf1", "tf2"] = "tf1"
+    fail_on: Literal["cpu", "warning"] | None = None
+
+
 class CalibrationSection(Section):
     """The images that the quantizer sees; from the training part, unless a path is given."""
 
@@ -289,6 +296,7 @@ class Config(Section):
     graph: GraphSection = GraphSection()
     freeze_graph: FreezeGraphSection = FreezeGraphSection()
     optimize_for_inference: OptimizeSection = OptimizeSection()
+    dpu_check: DpuCheckSection = DpuCheckSection()
     calibration: CalibrationSection = CalibrationSection()
     target: TargetSection = TargetSection()
     saved_model: SavedModelSection = SavedModelSection()

@@ -37,6 +37,7 @@ def render(facts: ReportFacts) -> str:
             "nodes": [row for stage in facts.stages for row in _node_rows(stage)],
             "rewrites": [row for stage in facts.stages for row in _rewrite_rows(stage)],
             "findings": [(stage["stage"], text) for stage in facts.stages for text in stage["warnings"]],
+            "checks": [item for stage in facts.stages for item in stage["facts"].get("checks", ())],
             "bundles": [item for stage in facts.stages for item in stage["facts"].get("bundles", ())],
             "saved_models": [item for stage in facts.stages if (item := stage["facts"].get("saved_model"))],
             "artifacts": [(stage["stage"], *row) for stage in facts.stages for row in _artifact_rows(stage)],

@@ -51,6 +51,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("freeze_graph", ("keras_2_tf",), ("freeze_graph", "graph.reader", *PROOF)),
     # The proof compares with the reference outputs, which keras_2_tf keeps.
     Stage("optimize_for_inference", ("freeze_graph", "keras_2_tf"), ("optimize_for_inference", *PROOF)),
+    Stage("dpu_check", ("optimize_for_inference",), ("target", "dpu_check")),
     Stage("calib_input", ("optimize_for_inference",), ("calibration", "target.bundles", *PROOF)),
     # train_save tells what the user's model is called.
     Stage(
@@ -60,7 +61,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "report",
-        ("train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "calib_input", "export"),
+        ("train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "dpu_check", "calib_input", "export"),
         ("target",),
         tells_facts=True,
     ),

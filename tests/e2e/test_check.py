@@ -18,11 +18,15 @@ from dnndk_prep.check import check
 from dnndk_prep.check.graph_file import read_graph_file
 from dnndk_prep.check.network import Network, from_graph_def
 from dnndk_prep.cli import main
+from dnndk_prep.config import Config
 from dnndk_prep.dpu.resolve import resolve_target
+from dnndk_prep.errors import TargetError
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.rewrite import optimize
 from dnndk_prep.graph.run import imported
 from dnndk_prep.keras_io.load import read_model
+from dnndk_prep.stages import dpu_check
+from dnndk_prep.stages.context import StageContext
 
 FEW = (
     "convolution, kernel 5x2, stride 3x2",
@@ -186,6 +190,34 @@ def test_a_frozen_graph_of_any_origin_is_taken(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("1 node on the CPU, 2 subgraphs")
     assert main(["inspect", str(tmp_path / "any.pb"), "--target", "DPUCZDX8G_ISA1_B4096", "--family", "tf2"]) == 0
     assert capsys.readouterr().out.startswith("all on the DPU in 1 subgraph")
+
+
+def stage(folder: Path, out: Path, **options) -> tuple[dict, list[str]]:
+    """The stage dpu_check on what `folder` holds: its facts, and what it said."""
+    out.mkdir()
+    said: list[str] = []
+    cfg = Config.model_validate({"target": {"board": "zcu104"}, **options})
+    facts = dpu_check.run(StageContext(cfg, {folder.name: folder}, out, out / "scratch", said.append))
+    return facts, said
+
+
+def test_the_stage_keeps_the_check_of_each_toolchain(mobilenet, tmp_path):
+    facts, said = stage(mobilenet, tmp_path / "dpu_check")
+    kept = json.loads((tmp_path / "dpu_check" / "check.json").read_text())
+    assert list(kept) == [item["toolchain"] for item in facts["checks"]] == ["dnndk-3.1", "vitis-ai-3.5"]
+    assert list(kept["dnndk-3.1"]) == ["target", "nodes", "subgraphs", "findings"]
+    assert [row["rule"] for item in facts["checks"] for row in item["rules"]] == ["softmax", "softmax"]
+    assert said[0] == "dpu_check: dnndk-3.1: 1 node on the CPU, 2 subgraphs"
+    assert (tmp_path / "dpu_check" / "check.txt").read_text().startswith("dnndk-3.1: 1 node on the CPU")
+
+
+def test_the_stage_fails_where_asked_alone(mobilenet, tmp_path):
+    with pytest.raises(TargetError) as caught:
+        stage(mobilenet, tmp_path / "a", dpu_check={"fail_on": "cpu"})
+    assert caught.value.exit_code == 7
+    assert "predictions/Softmax" in str(caught.value)
+    facts, _ = stage(mobilenet, tmp_path / "b", target={"bundles": False}, dpu_check={"fail_on": "cpu"})
+    assert facts == {"checks": []}
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ import pytest
 from dnndk_prep import cli
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "calib_input", "export", "report"]
+STAGES = ["train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "dpu_check"]
+STAGES += ["calib_input", "export", "report"]
 
 
 def pipeline(folder: Path, *words: str, yaml: str = "pipeline.yaml", code: int = 0) -> subprocess.CompletedProcess:
@@ -76,6 +77,7 @@ def test_every_artifact_of_the_contract_is_there(shipped: Path):
         "keras_2_tf": f"{checkpoint} tf_infer_graph.pb tf_infer_graph.pbtxt op_names.txt graph.json",
         "freeze_graph": "frozen_graph.pb graph.json",
         "optimize_for_inference": "optimized_graph.pb graph.json",
+        "dpu_check": "check.json check.txt",
         "calib_input": "calib_list.txt calib.npz input_fn.py",
         "export/dnndk": "decent_q.sh dnnc.sh input_fn.py README.md",
         "export/vitis_ai": "quantize.sh compile.sh arch.json input_fn.py README.md",

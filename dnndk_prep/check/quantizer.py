@@ -7,44 +7,30 @@ from dataclasses import dataclass
 
 from dnndk_prep.check.fusion import WEIGHTED, Group, producers
 from dnndk_prep.check.network import Network, Op
+from dnndk_prep.check.words import words
 
 FAMILIES = {"tf1": "vai_q_tensorflow", "tf2": "vai_q_tensorflow2"}
 # vai_q_tensorflow 3.5: these are quantized whatever they read, and so is what a layer reads.
 ALWAYS = {
-    "tf1": frozenset(["max_pool", "avg_pool", "global_pool", "reduce_max", "pad", "softmax", "input"]),
-    "tf2": frozenset(
-        [
-            "max_pool",
-            "avg_pool",
-            "global_pool",
-            "pad",
-            "reshape",
-            "softmax",
-            "input",
-            "add",
-            "multiply",
-            "scale",
-            "concat",
-            "resize",
-        ]
-    ),
+    "tf1": words("max_pool avg_pool global_pool softmax input"),
+    "tf2": words("max_pool avg_pool global_pool pad reshape softmax input add multiply scale concat resize"),
 }
-# ... and these only where all that they read is quantized.
+# ... and these only where all that they read is quantized: what has more than one input, a constant counted.
 IF_READS = {
-    "tf1": frozenset(["add", "multiply", "concat", "resize", "reshape", "scale", "shift", "argmax"]),
-    "tf2": frozenset(["argmax"]),
+    "tf1": words("add multiply concat resize reshape reduce_max pad scale shift argmax"),
+    "tf2": words("argmax"),
 }
-OPS_ALWAYS = {
-    "tf1": frozenset(["MirrorPad", "Transpose", "Mean", "Max", "Sum", "AddN"]),
-    "tf2": frozenset(["Transpose"]),
+# The same of ops that no engine of the DPU computes.
+OPS_IF_READS = {
+    "tf1": words("MirrorPad Transpose Mean Max Sum AddN DepthToSpace Maximum StridedSlice"),
+    "tf2": words("Transpose"),
 }
-OPS_IF_READS = {"tf1": frozenset(["DepthToSpace", "Maximum", "StridedSlice"]), "tf2": frozenset[str]()}
 # Activations as operators of their own.
-FORMS_ALWAYS = {"tf1": frozenset(("relu", "relu_six")), "tf2": frozenset(("leaky_relu", "prelu", "hsigmoid", "hswish"))}
+FORMS_ALWAYS = {"tf1": words("relu relu_six"), "tf2": words("leaky_relu prelu hsigmoid hswish")}
 FORMS_IF_READS = {
-    "tf1": frozenset(["hsigmoid", "hswish", "swish", "leaky_relu", "relu_n"]),
+    "tf1": words("hsigmoid hswish swish leaky_relu relu_n"),
     # It writes both in their hard form.
-    "tf2": frozenset(("sigmoid", "swish")),
+    "tf2": words("sigmoid swish"),
 }
 
 
@@ -93,7 +79,7 @@ def _reason(
         return Float()
     if one.kind == "transposed" and family == "tf1" and not has_known_size(network, op):
         return Float()
-    if one.kind in WEIGHTED or one.kind in ALWAYS[family] or (op.op in OPS_ALWAYS[family] and one.kind == "other"):
+    if one.kind in WEIGHTED or one.kind in ALWAYS[family]:
         return None
     needs_reads = one.kind in IF_READS[family] or (one.kind == "other" and op.op in OPS_IF_READS[family])
     if one.kind == "activation" and one.activation is not None:

@@ -631,7 +631,7 @@ ROWS: tuple[Row, ...] = (
     Row("pad.size", LIMITS + "pad op", pad, {"sides": around(2)}, {"sides": around(3)}, value="3"),
     Row("pad.reader", LIMITS + "pad op", pad, {"sides": around(1)}, {"sides": around(1), "reader": "Add"}),
     Row("pad.axes", LIMITS + "pad op", pad, {"sides": around(1)}, {"sides": [[0, 0], [1, 1], [1, 1], [0, 1]]}),
-    Row("pad.constant", LIMITS + "pad op", pad, {"sides": around(1)}, {"sides": None, "computed": True}),
+    Row("pad.constant", LIMITS + "pad op", pad, {"sides": around(1)}, {"sides": None, "computed": True}, family="tf2"),
     Row("softmax", LIMITS + "softmax", last, {"kind": "Relu"}, {"kind": "Softmax"}),
     Row("argmax.engine", LIMITS + "argmax, since 3.0", argmax, {}, {"axis": -1}, ISA1, ISA1_OLD),
     Row("argmax.axis", LIMITS + "argmax", argmax, {"axis": 3}, {"axis": 1}),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from dnndk_prep.check.network import Network, Op, Shape
 
@@ -54,7 +56,10 @@ class Inference:
         if op.op == "Const":
             small = op.constant_shape is not None and prod(size or 0 for size in op.constant_shape) <= 64
             value = op.value if small else None
-            return None if value is None or value.dtype.kind not in "iu" else [int(n) for n in value.reshape(-1)]
+            # A Range may count in floats.
+            if value is None or value.dtype.kind not in "iuf" or not np.array_equal(value, np.rint(value)):
+                return None
+            return [int(n) for n in value.reshape(-1)]
         rule = self.number_rules.get(op.op)
         return rule(self, op) if rule is not None else None
 

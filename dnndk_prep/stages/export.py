@@ -39,7 +39,6 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
-    _refuse_loops(graph)
     target = ctx.cfg.target
     board = targets.board(target.board)
     calib_dir = ctx.inputs["calib_input"]
@@ -91,21 +90,6 @@ def _refuse_variables(graph: GraphArtifact) -> None:
             found=", ".join(kept),
             remedy="empty freeze_graph.keep_vars, or stop before with --to optimize_for_inference",
         )
-
-
-def _refuse_loops(graph: GraphArtifact) -> None:
-    loops = [node.name for node in graph.graph_def.node if node.op == "LoopCond"]
-    if loops:
-        raise StageError(
-            f"no DPU of these toolchains runs the recurrent layers of this model: {', '.join(map(_layer_of, loops))}",
-            expected="convolutions, pooling and dense layers: the DPU has no loops, and the quantizers take none",
-            found=", ".join(loops),
-            remedy="the frozen graph runs by name in TensorFlow; leave the bundles out with target.bundles: false",
-        )
-
-
-def _layer_of(node: str) -> str:
-    return node.rpartition("/while/")[0] or node
 
 
 def _first_batch(ctx: StageContext, graph: GraphArtifact) -> Mapping[str, np.ndarray]:

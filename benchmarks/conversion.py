@@ -40,6 +40,8 @@ SIDES = {"Small": 64}
 TF2ONNX = {"python": "3.11", "pins": ["tf2onnx==1.17.0", "tensorflow-cpu==2.20.0", "tf_keras==2.20.1"]}
 OLD, ONNX = "1.15", "tf2onnx"
 OLD_TOOLS = "tensorflow.python.tools"
+# For tf2onnx, which would otherwise take all that the machine has and end other work.
+MEMORY = 14 * 10**9
 OURS, FLOW_2019, TO_ONNX = "ours", "flow of 2019", "tf2onnx"
 
 
@@ -86,7 +88,7 @@ class Runs:
     def tf2onnx(self) -> Cost:
         words: Words = ["-m", "tf2onnx.convert", "--keras", self.h5, "--output", self.out / "model.onnx"]
         environment = {**environments.without_tensorflow(), "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        return run([environments.python_of(ONNX), *words], environment)[0]
+        return run([environments.python_of(ONNX), *words], environment, MEMORY)[0]
 
     def rewriting(self, way: str) -> dict[str, float]:
         """Seconds of the rewriting alone, of the graph that `ours` froze; see workers/rewrites.py."""

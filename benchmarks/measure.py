@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import resource
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 Words = list[str | Path]
+# What Python and C++ say where there is no more.
+NO_MEMORY = ("MemoryError", "bad_alloc")
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,11 @@ class Cost:
     wall: float
     cpu: float
     peak: int
-    # A process that the system ended: more memory than there is, as a rule.
+    # It wanted more memory than it was given.
     killed: bool = False
 
     def __str__(self) -> str:
-        end = " when it was killed" if self.killed else ""
+        end = " when it ended for want of memory" if self.killed else ""
         return f"{self.wall:6.1f} s, processors {self.cpu:6.1f} s, peak {self.peak / 1e9:.2f} GB{end}"
 
     def then(self, other: Cost) -> Cost:
@@ -38,24 +41,30 @@ class Cost:
         )
 
 
-def run(command: Words, environment: Mapping[str, str] | None = None) -> tuple[Cost, str]:
+def run(command: Words, environment: Mapping[str, str] | None = None, memory: int | None = None) -> tuple[Cost, str]:
     """Run `command`: its cost, with that of the processes it waited for, and what it printed.
 
-    Raises RuntimeError with the end of its messages where it fails, but not where the system killed it.
+    memory: the bytes of address space that it may have.
+
+    Raises RuntimeError with the end of its messages where it fails for another reason than memory.
     """
     words = [str(word) for word in command]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as said:
         start = time.perf_counter()
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=said, env=environment)
+        limit = partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory)) if memory else None
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=out, stderr=said, env=environment, preexec_fn=limit
+        )
         # What wait4 tells holds this one process and its descendants; RUSAGE_CHILDREN would add up all before it.
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         said.seek(0)
-        killed = process.returncode == -signal.SIGKILL
+        messages = said.read()
+        killed = process.returncode != 0 and memory is not None and any(word in messages for word in NO_MEMORY)
         if process.returncode and not killed:
-            raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said.read()[-2000:]}")
+            raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{messages[-2000:]}")
         return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, killed), out.read()
 
 

@@ -47,7 +47,7 @@ def _conversion(result: Figures) -> list[Sequence[str]]:
             ratios = [_ratios(ours, costs, key) for key in ("wall", "cpu")]
             row = [model, name, _column(costs, "wall"), _column(costs, "cpu"), _column(costs, "peak", 1e9, 2)]
             if any(cost["killed"] for cost in costs):
-                row += ["", "", "killed: it needs more memory than there is"]
+                row += ["", "", "it ended for want of memory"]
             elif name != "ours":
                 row += [*(spread(ratio, 2) for ratio in ratios), _aim(AIMS[name], middle(ratios[0]))]
             elif model in MAX_PEAK:

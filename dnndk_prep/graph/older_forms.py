@@ -100,12 +100,12 @@ def _decomposed(tools: Tools, node: NodeDef) -> list[NodeDef]:
 
 
 def _leaky_relu(tools: Tools, node: NodeDef) -> list[NodeDef] | None:
-    """Maximum(x * alpha, x): equal while alpha is at most 1, and a form that the quantizers recognise."""
+    """Maximum(alpha * x, x), as TensorFlow itself wrote it before it had the op: equal while alpha is at most 1."""
     alpha = node.attr["alpha"].f if "alpha" in node.attr else 0.2
     if alpha > 1 or node.attr["T"].type != FLOAT32:
         return None
     slope = tools.const(f"{node.name}/alpha", alpha, np.float32)
-    scaled = tools.node("Mul", f"{node.name}/mul", [node.input[0], slope.name], node)
+    scaled = tools.node("Mul", f"{node.name}/mul", [slope.name, node.input[0]], node)
     return [slope, scaled, tools.node("Maximum", node.name, [scaled.name, node.input[0]], node)]
 
 

@@ -16,9 +16,9 @@ from dnndk_prep.export import bundle, dnndk, vitis_ai
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.compare import require_same
 from dnndk_prep.graph.freeze import VARIABLES
+from dnndk_prep.graph.quantizer_forms import quantizer_forms
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.run import GraphRunner
-from dnndk_prep.graph.sums import sums_for
 from dnndk_prep.stages import _other_exports
 from dnndk_prep.stages._model import SOURCE_JSON
 from dnndk_prep.stages.context import StageContext
@@ -110,7 +110,8 @@ def _lowered(
 ) -> tuple[GraphArtifact, dict[str, float]]:
     """The graph as the toolchain's TensorFlow reads it, and how far its outputs are from those of `graph`."""
     keep = frozenset([*graph.input_names, *graph.output_names])
-    graph_def = sums_for(for_reader(graph.graph_def, toolchain.reader, keep), toolchain.family)
+    at_level = for_reader(graph.graph_def, toolchain.reader, keep)
+    graph_def = quantizer_forms(at_level, toolchain.family, toolchain.reader, keep)
     lowered = GraphArtifact(graph_def, graph.inputs, graph.outputs, toolchain.reader)
     with (
         GraphRunner(graph.graph_def, graph.output_names) as before,

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from levels import RAW, X, check, copy, graph_of, ops, out, refused, written
 
+from dnndk_prep.graph.quantizer_forms import quantizer_forms
 from dnndk_prep.graph.run import GraphRunner
-from dnndk_prep.graph.sums import sums_for
 
 RANDOM = np.random.default_rng(4)
 
@@ -118,9 +118,26 @@ def test_a_pool_with_explicit_paddings():
 @pytest.mark.parametrize(("family", "op"), [("vitis_ai", "AddV2"), ("dnndk", "Add")])
 def test_sums_have_the_op_that_the_family_takes_for_one(family: str, op: str):
     graph_def = graph_of(lambda x: RAW.Add(x=RAW.AddV2(x=x, y=x), y=x, name="out"))
-    result = sums_for(graph_def, family)
+    result = quantizer_forms(graph_def, family, "1.12", frozenset(["x", "out"]))
     assert ops(result) == [op, op]
     assert ops(graph_def) == ["Add", "AddV2"]
+
+
+def test_a_leaky_relu_in_its_old_form_is_one_again_where_the_reader_has_it():
+    graph_def = written(graph_of(lambda x: tf.nn.leaky_relu(x, 0.1, name="out")), "1.9")
+    keep = frozenset(["x", "out"])
+    assert ops(quantizer_forms(graph_def, "dnndk", "1.12", keep)) == ["Maximum", "Mul"]
+    result = quantizer_forms(graph_def, "vitis_ai", "1.15", keep)
+    assert ops(result) == ["LeakyRelu"]
+    assert {node.name for node in result.node} == {"x", "out"}
+    assert out(result).attr["alpha"].f == np.float32(0.1)
+
+
+def test_a_maximum_that_is_no_leaky_relu_stays():
+    steep = graph_of(lambda x: tf.maximum(2.0 * x, x, name="out"))
+    others = graph_of(lambda x: tf.maximum(0.1 * x, tf.abs(x), name="out"))
+    for graph_def in (steep, others):
+        assert "Maximum" in ops(quantizer_forms(graph_def, "vitis_ai", "1.15", frozenset(["x", "out"])))
 
 
 @pytest.mark.parametrize("reader", ["1.15", "1.16", "2.8", "2.12"])

@@ -1,232 +1,98 @@
-"""The configuration as typed values: every key of pipeline.yaml, its default and its limits."""
+"""The configuration as typed values: every key of pipeline.yaml, its default, its limits and what it is for."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from dnndk_prep.data.preprocess import Preprocess
+from dnndk_prep.config_inputs import DatasetSection, ModelSection, PreprocessSection
+from dnndk_prep.config_values import Count, FileName, FilePath, Flag, Number, Reader, Scope, Section, Word, key
 from dnndk_prep.dpu import targets
-from dnndk_prep.dpu.levels import level_of
 from dnndk_prep.errors import DnndkPrepError
-
-
-def _from_yaml_folder(path: Path, info: ValidationInfo) -> Path:
-    base: Path = (info.context or {}).get("base", Path())
-    return base / path.expanduser()
-
-
-# A path in the YAML is relative to the folder of the YAML, wherever the command is called from.
-FilePath = Annotated[Path, AfterValidator(_from_yaml_folder)]
-
-
-def _known_reader(text: str) -> str:
-    try:
-        level_of(text)
-    except DnndkPrepError as error:
-        raise ValueError(f"{error.problem}; expected {error.expected}") from error
-    return text
-
-
-# A TensorFlow release, 1.9 or later; dpu.levels tells which registry serves one that has none of its own.
-Reader = Annotated[str, AfterValidator(_known_reader)]
-# Strict: YAML's `yes` is a truth value and must not become the number 1.
-Count = Annotated[int, Field(strict=True, gt=0)]
-Number = Annotated[float, Field(strict=True)]
-Numbers = Annotated[tuple[Number, ...], Field(min_length=1)]
-
-
-def _module_and_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", text):
-        raise ValueError("expected module:Class, for example my_layers:Scale")
-    return text
-
-
-# The place of a class or function of the user's: the module, a colon, the name.
-CustomObject = Annotated[str, AfterValidator(_module_and_name)]
-
-
-class Section(BaseModel):
-    """A part of the YAML: unknown keys are mistakes, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-OF_GRAPH = ("checkpoint", "inputs", "outputs", "constants", "tag", "signature")
-
-
-class ModelSection(Section):
-    """A trained model of the user's; given one, nothing is trained.
-
-    A TensorFlow graph (.pb, .pbtxt, .meta) or SavedModel folder as `path` takes the further keys: its checkpoint (a
-    prefix), its ends where the file does not tell them or tells others, and the values of placeholders in inference.
-    """
-
-    path: FilePath | None = None
-    architecture: FilePath | None = None
-    weights: FilePath | None = None
-    custom_objects: tuple[CustomObject, ...] = ()
-    checkpoint: FilePath | None = None
-    inputs: tuple[str, ...] | dict[str, tuple[Count | None, ...] | None] = ()
-    outputs: tuple[str, ...] = ()
-    constants: dict[str, bool | int | float] = {}
-    tag: str | None = None
-    signature: str | None = None
-    # The folder of the YAML, where the modules of custom_objects may lie.
-    _folder: Path = PrivateAttr(default=Path())
-
-    @model_validator(mode="after")
-    def _note_folder(self, info: ValidationInfo) -> ModelSection:
-        self._folder = (info.context or {}).get("base", Path())
-        return self
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> ModelSection:
-        if self.path and (self.architecture or self.weights):
-            raise ValueError("give either model.path or model.architecture + model.weights, not both")
-        of_graph = [key for key in OF_GRAPH if getattr(self, key)]
-        if of_graph and not self.path:
-            raise ValueError(f"model.{of_graph[0]} goes with a TensorFlow graph as model.path")
-        if bool(self.architecture) != bool(self.weights):
-            missing = "weights" if self.architecture else "architecture"
-            raise ValueError(f"model.architecture and model.weights go together; model.{missing} is missing")
-        return self
-
-    @property
-    def given(self) -> bool:
-        return bool(self.path or self.architecture)
-
-    @property
-    def folder(self) -> Path:
-        """Where the modules of custom_objects are looked for first."""
-        return self._folder
-
-
-class DatasetSection(Section):
-    """Where training and test data come from."""
-
-    name: Literal["fashion_mnist_sample", "cifar10", "imdb", "folder", "npz"] = "fashion_mnist_sample"
-    path: FilePath | None = None
-    masks: FilePath | None = None
-
-    @model_validator(mode="after")
-    def _path_where_needed(self) -> DatasetSection:
-        if self.name in ("folder", "npz") and self.path is None:
-            raise ValueError(f"dataset.name: {self.name} needs dataset.path")
-        if self.name == "fashion_mnist_sample" and self.path is not None:
-            raise ValueError("dataset.name: fashion_mnist_sample ships with the package and takes no dataset.path")
-        if self.masks is not None and self.name != "folder":
-            raise ValueError("dataset.masks goes with dataset.name: folder")
-        return self
-
-
-class PreprocessSection(Section):
-    """From an image to the model's input, in this order: resize, crop, channels, scale, mean, std."""
-
-    resize: tuple[Count, Count] | None = None
-    crop: tuple[Count, Count] | None = None
-    channels: Literal["rgb", "bgr", "gray"] | None = None
-    scale: Number | None = None
-    mean: Numbers | None = None
-    std: Numbers | None = None
-    mode: Literal["caffe", "tf", "torch"] | None = None
-
-    @model_validator(mode="after")
-    def _mode_stands_alone(self) -> PreprocessSection:
-        clash = [key for key in ("channels", "scale", "mean", "std") if self.mode and getattr(self, key) is not None]
-        if clash:
-            raise ValueError(f"preprocess.mode sets {', '.join(clash)} itself; leave out one or the other")
-        try:
-            self.value()
-        except DnndkPrepError as error:
-            raise ValueError(f"{error.problem}: expected {error.expected}, found {error.found}") from error
-        return self
-
-    def value(self) -> Preprocess:
-        """The one preprocessing that every stage uses. Raises UsageError for numbers that cannot work."""
-        if self.mode is not None:
-            return Preprocess.from_mode(self.mode, resize=self.resize, crop=self.crop)
-        return Preprocess(
-            resize=self.resize,
-            crop=self.crop,
-            channels=self.channels or "rgb",
-            scale=1.0 if self.scale is None else self.scale,
-            mean=self.mean or (0.0,),
-            std=self.std or (1.0,),
-        )
 
 
 class TrainSaveSection(Section):
     """How the sample network is trained."""
 
-    epochs: Count = 6
-    batch_size: Count = 64
-    learning_rate: Number = Field(default=0.003, gt=0)
+    epochs: Count = key(6, "how often the training data are gone through")
+    batch_size: Count = key(64, "examples a step")
+    learning_rate: Number = key(0.003, "of the optimizer", gt=0)
 
 
 class Keras2TfSection(Section):
-    """Which of the three saved forms becomes the graph; by default the complete model where there is one."""
+    """From the Keras model to a TensorFlow 1 checkpoint and an inference graph."""
 
-    source: Literal["complete", "checkpoint", "json_weights"] | None = None
-    # Recurrent layers as one copy of their cell a step, without a loop.
-    unroll: Annotated[bool, Field(strict=True)] = False
+    source: Literal["complete", "checkpoint", "json_weights"] | None = key(
+        None, "which of the saved forms is read; all give the same graph", "complete"
+    )
+    unroll: Flag = key(False, "true: recurrent layers as one copy of their cell a step, without a loop")
 
 
 class GraphSection(Section):
-    """The TensorFlow that will read the graphs, a fixed batch (null: any), and new names for inputs and outputs."""
+    """The TensorFlow that will read the graphs, and what their inputs and outputs are called."""
 
-    reader: Reader = "1.9"
-    batch: Count | None = None
-    inputs: dict[str, str] = {}
-    outputs: dict[str, str] = {}
+    reader: Reader = key(
+        "1.9", 'the oldest TensorFlow that must read the graphs: "1.9" or later, up to "1.15" they differ'
+    )
+    batch: Count | None = key(None, "graphs for so many images at a time; any number, unless given", 1)
+    inputs: dict[str, str] = key({}, "new names for inputs: {layer or op: name}", {"input_1": "image"})
+    outputs: dict[str, str] = key({}, "new names for outputs: {layer or op: name}", {"softmax": "scores"})
 
 
 class FreezeGraphSection(Section):
     """What freezing leaves."""
 
-    clear_devices: Annotated[bool, Field(strict=True)] = True
-    keep_vars: tuple[str, ...] = ()
+    clear_devices: Flag = key(True, "take the devices out that the graph was placed on")
+    keep_vars: tuple[str, ...] = key((), "names that stay variables, loadable from the checkpoint")
 
 
 class OptimizeSection(Section):
     """What the rewrites do where asked."""
 
-    # A layer that is computed more than once gets constants of its own for each time.
-    unshare: Annotated[bool, Field(strict=True)] = False
+    unshare: Flag = key(False, "true: a layer that is used more than once gets weights of its own for each time")
 
 
 class DpuCheckSection(Section):
-    """The quantizer whose placement counts, and what of the check fails the run; nothing does unless named."""
+    """Where each node would run on the board's DPU, and what the quantizer does unsaid: dpu_check/check.txt."""
 
-    family: Literal["tf1", "tf2"] = "tf1"
-    fail_on: Literal["cpu", "warning"] | None = None
+    family: Literal["tf1", "tf2"] = key("tf1", "the quantizer that is asked, that of TensorFlow 1 or 2")
+    fail_on: Literal["cpu", "warning"] | None = key(
+        None, "stop where a node would run on the CPU, or also where there is a warning", "cpu"
+    )
 
 
 class CalibrationSection(Section):
-    """The images that the quantizer sees; from the training part, unless a path is given."""
+    """The images that the quantizer sees; 100 to 1000 of them, preprocessed as in training."""
 
-    path: FilePath | None = None
-    count: Count = 100
-    batch_size: Count = 10
+    path: FilePath | None = key(
+        None, "your own, a folder or an .npz, instead of some of the training part", "calib_data"
+    )
+    count: Count = key(100, "how many are taken")
+    batch_size: Count = key(10, "how many the quantizer is fed at a time")
+
+
+def _boards(schema: dict[str, Any]) -> None:
+    schema["enum"] = [board.name for board in targets.boards()]
+
+
+def _releases(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"type": "string", "enum": list(targets.releases())}, {"type": "null"}]
 
 
 class TargetSection(Section):
-    """The board, and one toolchain release instead of each family's newest; or no bundle for a board at all."""
+    """The board, and the toolchain that its bundles are for."""
 
-    board: str = "zcu104"
-    toolchain: str | None = None
-    bundles: Annotated[bool, Field(strict=True)] = True
+    board: str = key("zcu104", "zcu102 | zcu104 | kv260 | ultra96 | zedboard", json_schema_extra=_boards)
+    toolchain: str | None = key(
+        None,
+        "one release, instead of the newest of each family that the board has",
+        "vitis-ai-2.5",
+        json_schema_extra=_releases,
+    )
+    bundles: Flag = key(True, "false: no bundle for a board, for models that go elsewhere; needs no calibration data")
+    vitis_ai_tf2: Flag = key(True, "the bundle for the quantizer of TensorFlow 2, beside that for TensorFlow 1")
 
     @model_validator(mode="after")
     def _known(self) -> TargetSection:
@@ -239,33 +105,24 @@ class TargetSection(Section):
         return self
 
 
-def _file_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", text):
-        raise ValueError("saved_model.name: expected letters, digits and _.-, for example my_model")
-    return text
-
-
-def _scope(text: str) -> str:
-    if text and not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*", text):
-        raise ValueError("tensorboard.prefix: expected letters, digits and _./>-, for example my_model")
-    return text
-
-
-Word = Annotated[str, Field(min_length=1)]
-
-
 class SavedModelSection(Section):
-    """A SavedModel for TensorFlow Java, C and Serving; written where any key is given, unless `enabled` says no."""
+    """export/saved_model/<name>/<version>/ for TensorFlow Java, C and Serving; written where any key is given."""
 
-    enabled: Annotated[bool, Field(strict=True)] | None = None
-    name: Annotated[str, AfterValidator(_file_name)] | None = None
-    version: Count = 1
-    signature: Word = "serving_default"
-    tags: Annotated[tuple[Word, ...], Field(min_length=1)] = ("serve",)
-    inputs: dict[str, Word] = {}
-    outputs: dict[str, Word] = {}
-    learning_phase: Annotated[bool, Field(strict=True)] = False
-    assets: tuple[FilePath, ...] = ()
+    enabled: Flag | None = key(None, "any other key here says so, too", True)
+    name: FileName | None = key(None, "else the name of the model's file", "my_model")
+    version: Count = key(1, "the folder under the name")
+    signature: Word = key("serving_default", "what programs ask for")
+    tags: Annotated[tuple[Word, ...], Field(min_length=1)] = key(("serve",), "what programs load")
+    inputs: dict[str, Word] = key(
+        {}, "{layer or op: name in the signature}; else the layer's name", {"input_1": "image"}
+    )
+    outputs: dict[str, Word] = key(
+        {}, "{layer or op: name in the signature}; else the layer's name", {"softmax": "scores"}
+    )
+    learning_phase: Flag = key(
+        False, "true: keras_learning_phase is an input; fed true, the model trains (dropout acts)"
+    )
+    assets: tuple[FilePath, ...] = key((), "files that go with the model, into assets/", ["labels.txt"])
 
     @property
     def wanted(self) -> bool:
@@ -273,10 +130,10 @@ class SavedModelSection(Section):
 
 
 class TensorboardSection(Section):
-    """An event folder that TensorBoard shows; written where any key is given, unless `enabled` says no."""
+    """export/tensorboard/, which shows the optimized graph; written where any key is given."""
 
-    enabled: Annotated[bool, Field(strict=True)] | None = None
-    prefix: Annotated[str, AfterValidator(_scope)] = ""
+    enabled: Flag | None = key(None, "see it with: tensorboard --logdir workspace/export/tensorboard", True)
+    prefix: Scope = key("", "every node stands under this name", "my_model")
 
     @property
     def wanted(self) -> bool:
@@ -286,8 +143,10 @@ class TensorboardSection(Section):
 class Config(Section):
     """The whole of pipeline.yaml."""
 
-    workspace: FilePath = Field(default=Path("workspace"), validate_default=True)
-    seed: int = Field(default=0, ge=0, lt=2**31, strict=True)
+    workspace: FilePath = key(Path("workspace"), "one folder a stage is written here", validate_default=True)
+    seed: int = key(
+        0, "training, calibration images and probe batches repeat with the same seed", ge=0, lt=2**31, strict=True
+    )
     model: ModelSection = ModelSection()
     dataset: DatasetSection = DatasetSection()
     preprocess: PreprocessSection = PreprocessSection()
@@ -301,3 +160,9 @@ class Config(Section):
     target: TargetSection = TargetSection()
     saved_model: SavedModelSection = SavedModelSection()
     tensorboard: TensorboardSection = TensorboardSection()
+
+    @model_validator(mode="after")
+    def _data_to_train_on(self) -> Config:
+        if self.dataset.name == "none" and not self.model.given:
+            raise ValueError("dataset.name: none goes with a trained model; without model.path the sample is trained")
+        return self

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from dnndk_prep.config import Config, Section
+from dnndk_prep.config import Config
+from dnndk_prep.config_values import Section
 from dnndk_prep.errors import UsageError, nearest
 from dnndk_prep.yaml_marks import Mark, Place, Problem, load_marked
 

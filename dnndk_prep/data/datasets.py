@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dnndk_prep.data.parts import ONLY_INPUT, ArrayPart, FolderPart, Part, misfit, with_inputs
 from dnndk_prep.data.sources import Dataset, cifar10, fashion_mnist, folder, imdb, npz
-from dnndk_prep.errors import UsageError, nearest
+from dnndk_prep.errors import ModelFileError, UsageError, nearest
 
 __all__ = ["NAMES", "ONLY_INPUT", "ArrayPart", "Dataset", "FolderPart", "Part", "misfit", "open_dataset", "with_inputs"]
 
@@ -17,6 +17,7 @@ _SOURCES: dict[str, Callable[[Path | None, Path | None, int], Dataset]] = {
     "imdb": lambda path, masks, seed: imdb.open_imdb(path),
     "folder": lambda path, masks, seed: folder.open_folder(_needed(path, "folder"), masks, seed=seed),
     "npz": lambda path, masks, seed: npz.open_npz(_needed(path, "npz")),
+    "none": lambda path, masks, seed: _no_data(),
 }
 NAMES = tuple(_SOURCES)
 
@@ -42,3 +43,12 @@ def _needed(path: Path | None, name: str) -> Path:
     if path is None:
         raise UsageError(f"dataset.name: {name} needs dataset.path", expected="a path", found="none")
     return path
+
+
+def _no_data() -> Dataset:
+    raise ModelFileError(
+        "no data are given",
+        expected="100 to 1000 of your images in calibration.path, or a dataset",
+        found="dataset.name: none",
+        remedy="set calibration.path: my_images, or dataset.name: folder with dataset.path",
+    )

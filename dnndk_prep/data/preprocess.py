@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING, Literal
 
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
+
+if TYPE_CHECKING:
+    # Imported where pixels are: a command that only checks the numbers of the YAML must not wait for them.
+    import numpy as np
 
 Channels = Literal["rgb", "bgr", "gray"]
 Mode = Literal["caffe", "tf", "torch"]
@@ -93,17 +94,19 @@ class Preprocess:
         """
         image = self._to_channels(raw)
         if self.resize is not None and image.shape[:2] != self.resize:
-            image = _resize(image, self.resize, Image.Resampling.BILINEAR)
+            image = _resize(image, self.resize, "BILINEAR")
         return self._centre(image)
 
     def mask_geometry(self, mask: np.ndarray) -> np.ndarray:
         """A uint8 HxW class map, resized to the nearest class and cropped as the image is."""
         if self.resize is not None and mask.shape != self.resize:
-            mask = _resize(mask, self.resize, Image.Resampling.NEAREST)
+            mask = _resize(mask, self.resize, "NEAREST")
         return self._centre(mask)
 
     def values(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [N]xHxWxC as `geometry` gives it to the float32 that the model is fed."""
+        import numpy as np
+
         x = pixels[..., ::-1] if self.channels == "bgr" else pixels
         x = x.astype(np.float32) * np.float32(self.scale)
         return (x - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
@@ -118,6 +121,9 @@ class Preprocess:
         return (height, width, self.channel_count)
 
     def _to_channels(self, raw: np.ndarray) -> np.ndarray:
+        import numpy as np
+        from PIL import Image
+
         if raw.dtype != np.uint8 or raw.ndim != 3 or raw.shape[2] not in (1, 3):
             raise ModelFileError(
                 "this is not an image",
@@ -145,10 +151,13 @@ class Preprocess:
         return image[top : top + rows, left : left + columns]
 
 
-def _resize(image: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
+def _resize(image: np.ndarray, size: tuple[int, int], how: Literal["BILINEAR", "NEAREST"]) -> np.ndarray:
+    import numpy as np
+    from PIL import Image
+
     height, width = size
     flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    resized = np.asarray(Image.fromarray(np.ascontiguousarray(flat)).resize((width, height), how))
+    resized = np.asarray(Image.fromarray(np.ascontiguousarray(flat)).resize((width, height), Image.Resampling[how]))
     return resized.reshape(height, width, *image.shape[2:])
 
 

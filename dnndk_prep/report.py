@@ -90,7 +90,7 @@ def _difference_rows(stage: Mapping[str, Any]) -> Iterator[tuple[str, str, str, 
     if test := proof.get("test"):
         yield stage["stage"], "test images", _number(test["max_abs_diff"]), _number(test.get("tolerance"))
     for item in stage["facts"].get("bundles", ()):
-        what = f"first calibration batch, for {item['toolchain']}"
+        what = f"{item.get('fed', 'first calibration batch')}, for {item['toolchain']}"
         yield stage["stage"], what, _number(item["max_abs_diff"]), _number(item["tolerance"])
     saved = stage["facts"].get("saved_model") or {}
     if through := saved.get("proof"):

@@ -1,18 +1,18 @@
-"""What the bundles of both families share: the graph, the calibration files, and the quantizer's words for them."""
+"""What the bundles of all families share: calibration files, what the folder is checked by, the quantizers' words."""
 
 from __future__ import annotations
 
 import re
 import runpy
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnndk_prep import templates
+from dnndk_prep import repeatable, templates
 from dnndk_prep.data.calibration import LIST_FILE
 from dnndk_prep.data.calibration_files import ARRAYS, IMAGES, MODULE
 from dnndk_prep.dpu.targets import Board, Toolchain
@@ -20,6 +20,9 @@ from dnndk_prep.errors import StageError
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
 
 GRAPH_FILE = "optimized_graph.pb"
+CHECK, CHECK_OUTPUTS = "check.py", "check_outputs.npz"
+# Outputs of large images (segmentation) would double the folder: so many values of each are stored, 8 MB in float32.
+MAX_CHECK_VALUES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class BundleSpec:
     # Batches of `batch_size` samples that the quantizer asks input_fn for.
     calib_iter: int
     batch_size: int
+    # What the graph gives for the first calibration batch, in the order of its outputs.
+    expected: Sequence[np.ndarray]
     # Shapes of one calibration batch by input name: they stand in for sizes that the graph leaves open.
     feed_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -86,20 +91,56 @@ def calibration_count(folder: Path) -> int:
         return min(len(arrays[name]) for name in arrays.files)
 
 
-def write_bundle(folder: Path, spec: BundleSpec, scripts: tuple[str, ...], values: Mapping[str, Any]) -> None:
-    """Write graph, calibration files, executable `scripts` and README.md into `folder`, which is made.
+def write_graph_bundle(folder: Path, spec: BundleSpec, scripts: tuple[str, ...], values: Mapping[str, Any]) -> None:
+    """Write a TensorFlow 1 bundle into `folder`, which is made: the graph, and all of `write_files`.
 
-    The templates lie in the folder of the toolchain's family; `values` are theirs beside the common ones.
+    The templates lie in the folder of the toolchain's family. Raises StageError for an input whose shape the quantizer
+    cannot be told.
     """
+    graph = spec.graph
+    shapes = [quantizer_shape(item, spec.feed_shapes.get(item.name)) for item in graph.inputs]
+    of_graph = {
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+        "input_nodes": ",".join(graph.input_names),
+        "output_nodes": ",".join(graph.output_names),
+        "input_shapes": ":".join(shapes),
+    }
     folder.mkdir(parents=True)
-    spec.graph.save(folder, GRAPH_FILE)
+    graph.save(folder, GRAPH_FILE)
+    write_files(folder, spec, spec.toolchain.family, GRAPH_FILE, scripts, {**of_graph, **values})
+
+
+def write_files(
+    folder: Path,
+    spec: BundleSpec,
+    family: str,
+    model_file: str,
+    scripts: tuple[str, ...],
+    values: Mapping[str, Any],
+) -> None:
+    """Write what lies beside the model: calibration files, README.md, check.py with outputs, executable `scripts`.
+
+    `values` are those of the templates of `family` beside the common ones.
+    """
     copied = _copy_calibration(spec.calib_dir, folder)
-    common = _values(spec) | {"files": [GRAPH_FILE, *copied]}
-    for name in (*scripts, "README.md"):
-        text = templates.render(f"{spec.toolchain.family}/{name}.j2", {"script": name, **common, **values})
+    _write_outputs(folder / CHECK_OUTPUTS, spec)
+    common = _values(spec) | {"model_file": model_file, "files": [model_file, CHECK, CHECK_OUTPUTS, *copied]}
+    for name in (*scripts, CHECK, "README.md"):
+        text = templates.render(f"{family}/{name}.j2", {"script": name, **common, **values})
         (folder / name).write_text(text, encoding="utf-8")
     for name in scripts:
         (folder / name).chmod(0o755)
+
+
+def _write_outputs(path: Path, spec: BundleSpec) -> None:
+    """The outputs for the first examples of the first calibration batch, as many as MAX_CHECK_VALUES holds."""
+    arrays = {}
+    for number, value in enumerate(spec.expected):
+        is_batch = value.ndim > 0 and len(value) == spec.batch_size
+        rows = max(1, MAX_CHECK_VALUES // max(1, value[0].size)) if is_batch else None
+        arrays[f"output_{number}"] = value[:rows] if rows else value
+    repeatable.save_npz(path, arrays)
 
 
 def _copy_calibration(source: Path, folder: Path) -> list[str]:
@@ -122,18 +163,10 @@ def _copy_calibration(source: Path, folder: Path) -> list[str]:
 
 
 def _values(spec: BundleSpec) -> dict[str, Any]:
-    graph = spec.graph
-    shapes = [quantizer_shape(item, spec.feed_shapes.get(item.name)) for item in graph.inputs]
     return {
         "net": spec.net_name,
         "board": spec.board,
         "toolchain": spec.toolchain,
-        "graph_file": GRAPH_FILE,
-        "inputs": graph.inputs,
-        "outputs": graph.outputs,
-        "input_nodes": ",".join(graph.input_names),
-        "output_nodes": ",".join(graph.output_names),
-        "input_shapes": ":".join(shapes),
         "has_images": (spec.calib_dir / IMAGES).is_dir(),
         "calib_iter": spec.calib_iter,
         "batch_size": spec.batch_size,

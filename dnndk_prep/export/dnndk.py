@@ -9,8 +9,8 @@ from dnndk_prep.export.bundle import BundleSpec
 
 
 def write_bundle(folder: Path, spec: BundleSpec) -> None:
-    """Write `decent_q.sh`, `dnnc.sh`, README.md, the graph and the calibration data into `folder`, which is made.
+    """Write `decent_q.sh`, `dnnc.sh`, `check.py`, README.md, the graph and the calibration data.
 
-    Raises StageError for an input whose shape the quantizer cannot be told.
+    `folder` is made. Raises StageError for an input whose shape the quantizer cannot be told.
     """
-    bundle.write_bundle(folder, spec, ("decent_q.sh", "dnnc.sh"), {})
+    bundle.write_graph_bundle(folder, spec, ("decent_q.sh", "dnnc.sh"), {})

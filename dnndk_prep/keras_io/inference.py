@@ -90,7 +90,7 @@ def build_inference(
 
 def _by_keras2(source: KerasSource, feed_learning_phase: bool) -> InferenceGraph:
     with _form_wanted(source):
-        config, old_names = _converted(source)
+        config, old_names = keras2_architecture(source)
         own = {**application_layers(tf_keras), **(KERAS3_MASKS if source.is_keras3 else {})}
         custom = {**own, **source.custom.scope(tf_keras, source.config)}
     config, _ = in_single_precision(config)
@@ -173,8 +173,11 @@ def chosen(built: InferenceGraph) -> tuple[list[Found], list[Found]]:
     return inputs, outputs
 
 
-def _converted(source: KerasSource) -> tuple[dict[str, Any], dict[str, str]]:
-    """The architecture as Keras 2 builds it, and the old names of the layers that had to get new ones."""
+def keras2_architecture(source: KerasSource) -> tuple[dict[str, Any], dict[str, str]]:
+    """The architecture as Keras 2 builds it, and the old names of the layers that had to get new ones.
+
+    Raises ModelFileError where Keras 2 has no form for a layer.
+    """
     with expect_complete(source.file):
         check_keras2_form(source.config, source.file, source.custom.names)
         config = to_keras2(source.config) if source.is_keras3 else without_tf_lambdas(_without_modules(source.config))

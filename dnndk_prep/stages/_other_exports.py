@@ -51,7 +51,7 @@ def write(ctx: StageContext, graph: GraphArtifact, name: str) -> dict[str, Any]:
 def _write_saved_model(ctx: StageContext, graph: GraphArtifact, name: str) -> dict[str, Any]:
     options = ctx.cfg.saved_model
     source = _with_training_branch(ctx) if options.learning_phase else graph
-    layers = _layers(ctx)
+    layers = layer_names(ctx)
     spec = SavedModelSpec(
         graph_def=source.graph_def,
         reader=source.reader,
@@ -95,7 +95,7 @@ def _proof(ctx: StageContext, spec: SavedModelSpec) -> dict[str, float] | None:
     return require_same(list(spec.outputs), [got[key] for key in spec.outputs], reference.outputs, problem)
 
 
-def _layers(ctx: StageContext) -> Mapping[str, Sequence[str]]:
+def layer_names(ctx: StageContext) -> Mapping[str, Sequence[str]]:
     """The model's own names of inputs and outputs, in its order; nothing for a graph that came without any."""
     for folder in ctx.inputs.values():
         path = folder / STAGE_JSON

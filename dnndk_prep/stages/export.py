@@ -13,13 +13,14 @@ from dnndk_prep.dpu import targets
 from dnndk_prep.dpu.targets import Toolchain
 from dnndk_prep.errors import StageError
 from dnndk_prep.export import bundle, dnndk, vitis_ai
+from dnndk_prep.export.vitis_ai_tf2.releases import FAMILY, RELEASES
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.compare import require_same
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.quantizer_forms import quantizer_forms
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.run import GraphRunner
-from dnndk_prep.stages import _other_exports
+from dnndk_prep.stages import _other_exports, _tf2_bundle
 from dnndk_prep.stages._model import SOURCE_JSON
 from dnndk_prep.stages.context import StageContext
 
@@ -30,6 +31,7 @@ TRAINED_HERE = "sample_cnn"
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write `<family>/` for each vendor family of the board, at the configured or the newest release.
 
+    vitis_ai_tf2/ comes with vitis_ai/ where the release has a quantizer for TensorFlow 2 and the model a form for it.
     Beside them saved_model/ and tensorboard/, where the configuration asks for these.
     """
     graph = GraphArtifact.load(ctx.inputs["optimize_for_inference"])
@@ -44,9 +46,10 @@ def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
     calib_dir = ctx.inputs["calib_input"]
     feeds = _first_batch(ctx, graph)
     batch_size = len(next(iter(feeds.values())))
-    bundles = []
+    bundles: list[dict[str, Any]] = []
+    warnings: list[str] = []
     for toolchain in board.chosen(target.toolchain):
-        lowered, difference = _lowered(graph, toolchain, feeds)
+        lowered, expected, difference = _lowered(graph, toolchain, feeds)
         spec = bundle.BundleSpec(
             net_name=_net_name(ctx),
             graph=lowered,
@@ -55,22 +58,26 @@ def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
             calib_dir=calib_dir,
             calib_iter=bundle.calibration_count(calib_dir) // batch_size,
             batch_size=batch_size,
+            expected=expected,
             feed_shapes={name: value.shape for name, value in feeds.items()},
         )
         WRITERS[toolchain.family](ctx.out / toolchain.family, spec)
         ctx.say(f"export: {toolchain.family}/ for {board.title} with {toolchain.release}")
-        bundles.append(
-            {
-                "folder": toolchain.family,
-                "toolchain": toolchain.name,
-                "reader": toolchain.reader,
-                "net_name": spec.net_name,
-                "calib_iter": spec.calib_iter,
-                "batch_size": batch_size,
-                **difference,
-            }
-        )
-    return {"board": board.name, "bundles": bundles}
+        bundles.append({"folder": toolchain.family, "reader": toolchain.reader, **_facts(spec), **difference})
+        if target.vitis_ai_tf2 and (release := RELEASES.get(toolchain.name)):
+            found, reason = _tf2_bundle.write(ctx, spec, feeds)
+            warnings += [reason] if reason else []
+            bundles += [{"folder": FAMILY, "reader": release.tensorflow, **_facts(spec), **found}] if found else []
+    return {"board": board.name, "bundles": bundles, "warnings": warnings}
+
+
+def _facts(spec: bundle.BundleSpec) -> dict[str, Any]:
+    return {
+        "toolchain": spec.toolchain.name,
+        "net_name": spec.net_name,
+        "calib_iter": spec.calib_iter,
+        "batch_size": spec.batch_size,
+    }
 
 
 def _net_name(ctx: StageContext) -> str:
@@ -107,8 +114,8 @@ def _first_batch(ctx: StageContext, graph: GraphArtifact) -> Mapping[str, np.nda
 
 def _lowered(
     graph: GraphArtifact, toolchain: Toolchain, feeds: Mapping[str, np.ndarray]
-) -> tuple[GraphArtifact, dict[str, float]]:
-    """The graph as the toolchain's TensorFlow reads it, and how far its outputs are from those of `graph`."""
+) -> tuple[GraphArtifact, list[np.ndarray], dict[str, float]]:
+    """The graph as the toolchain's TensorFlow reads it, its outputs, and how far they are from those of `graph`."""
     keep = frozenset([*graph.input_names, *graph.output_names])
     at_level = for_reader(graph.graph_def, toolchain.reader, keep)
     graph_def = quantizer_forms(at_level, toolchain.family, toolchain.reader, keep)
@@ -119,4 +126,4 @@ def _lowered(
     ):
         wanted, got = before.run(feeds), after.run(feeds)
     problem = f"the graph for {toolchain.name} differs from the optimized graph"
-    return lowered, require_same(graph.output_names, got, wanted, problem)
+    return lowered, got, require_same(graph.output_names, got, wanted, problem)

@@ -58,5 +58,6 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters.update(sh=shell, md=markdown, code=code, dims=dimensions)
+    # `ascii` gives a literal of Python, in any source file's coding.
+    environment.filters.update(sh=shell, md=markdown, code=code, dims=dimensions, literal=ascii)
     return environment

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import bundles
+import numpy as np
 import pytest
 
 from dnndk_prep.dpu import targets
@@ -43,6 +44,24 @@ def test_texts(board, toolchain, calib, tmp_path, golden):
     folder = bundles.write(tmp_path / "bundle", one)
     for name in TEXTS[one.toolchain.family]:
         golden(f"{board}-{toolchain}/{name}", (folder / name).read_text())
+
+
+@pytest.mark.parametrize("toolchain", ["dnndk-3.1", "vitis-ai-3.5"])
+def test_what_checks_the_folder(toolchain, calib, tmp_path, golden):
+    folder = bundles.write(tmp_path / "bundle", bundles.spec(calib, "zcu104", toolchain))
+    golden(f"zcu104-{toolchain}/check.py.txt", (folder / "check.py").read_text())
+    with np.load(folder / "check_outputs.npz") as arrays:
+        assert arrays["output_0"].shape == (10, 10)
+
+
+def test_of_large_outputs_some_examples_are_stored(calib, tmp_path):
+    mask = TensorSpec("mask", (None, 600, 600, 2), "float32")
+    folder = bundles.write(
+        tmp_path / "bundle", bundles.spec(calib, "zcu104", "dnndk-3.1", outputs=(mask, bundles.PROB))
+    )
+    with np.load(folder / "check_outputs.npz") as arrays:
+        assert arrays["output_0"].shape == (2, 600, 600, 2)
+        assert arrays["output_1"].shape == (10, 10)
 
 
 def test_bundle_holds_graph_and_calibration_data_unchanged(calib, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -44,9 +43,9 @@ class Bench:
             (self.folder / one.toolchain.dcf).touch()
         return SCRIPTS[one.toolchain.family]
 
-    def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        # From another folder: the scripts find their own.
-        env = {"PATH": f"{self.bin}:/usr/bin:/bin", "RECORD": str(self.record)}
+    def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+        # From another folder: the scripts find their own. `true` stands for a Python that finds nothing wrong.
+        env = {"PATH": f"{self.bin}:/usr/bin:/bin", "RECORD": str(self.record), "PYTHON": "true", **env}
         return subprocess.run(
             [self.folder / script], cwd=self.root, env=env, capture_output=True, text=True, check=False, timeout=60
         )
@@ -177,9 +176,24 @@ def test_the_dcf_may_lie_elsewhere(bench):
     other = bench.root / "own board.dcf"
     other.touch()
     assert bench.run("decent_q.sh").returncode == 0
-    env = {**os.environ, "PATH": f"{bench.bin}:/usr/bin:/bin", "RECORD": str(bench.record), "DCF": str(other)}
-    subprocess.run([bench.folder / "dnnc.sh"], env=env, check=True, capture_output=True)
+    assert bench.run("dnnc.sh", DCF=str(other)).returncode == 0
     assert bench.flags("dnnc")["--dcf"] == str(other)
+
+
+@pytest.mark.parametrize(("toolchain", "script"), [("dnndk-3.1", "decent_q.sh"), ("vitis-ai-3.5", "quantize.sh")])
+@pytest.mark.parametrize(("code", "starts"), [(0, True), (1, False), (2, True)])
+def test_the_tool_starts_unless_the_folder_does_not_fit(toolchain, script, code, starts, bench):
+    bench.write("zcu104", toolchain)
+    python = bench.root / "my python"
+    python.write_text(f'#!/bin/sh\necho "$@" > "$RECORD/python"\nexit {code}\n')
+    python.chmod(0o755)
+    done = bench.run(script, PYTHON=str(python))
+    assert (bench.record / "python").read_text() == "check.py\n"
+    assert (done.returncode == 0) == starts
+    tools = {path.name for path in bench.record.iterdir()} - {"python"}
+    assert bool(tools) == starts
+    assert ("not checked" in done.stderr) == (code == 2)
+    assert ("was not started" in done.stderr) == (code == 1)
 
 
 def test_a_failing_tool_fails_the_script(bench):

@@ -14,10 +14,21 @@ need_file() {
 
 command -v vai_q_tensorflow >/dev/null || die "vai_q_tensorflow is not on PATH; run this in the container of Vitis AI 1.0 after: conda activate vitis-ai-tensorflow"
 need_file optimized_graph.pb "copy the whole folder, not single files"
+need_file check.py "copy the whole folder, not single files"
+need_file check_outputs.npz "copy the whole folder, not single files"
 need_file input_fn.py "copy the whole folder, not single files"
 need_file calib_list.txt "copy the whole folder, not single files"
 need_file calib.npz "copy the whole folder, not single files"
 need_file images "copy the whole folder, not single files"
+
+# PYTHON=/path/to/python takes another one than that of the environment.
+checked=0
+"${PYTHON:-python}" check.py || checked=$?
+case "$checked" in
+  0) ;;
+  1) die "vai_q_tensorflow was not started, see the line above" ;;
+  *) echo "quantize.sh: note: the folder is not checked, see the line above" >&2 ;;
+esac
 
 # 10 iterations of 10: input_fn.py sets the batch.
 vai_q_tensorflow quantize \

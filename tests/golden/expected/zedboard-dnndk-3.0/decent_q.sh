@@ -14,10 +14,21 @@ need_file() {
 
 command -v decent_q >/dev/null || die "decent_q is not on PATH; activate the Python environment of DNNDK 3.0 first (README.md)"
 need_file optimized_graph.pb "copy the whole folder, not single files"
+need_file check.py "copy the whole folder, not single files"
+need_file check_outputs.npz "copy the whole folder, not single files"
 need_file input_fn.py "copy the whole folder, not single files"
 need_file calib_list.txt "copy the whole folder, not single files"
 need_file calib.npz "copy the whole folder, not single files"
 need_file images "copy the whole folder, not single files"
+
+# PYTHON=/path/to/python takes another one than that of the environment.
+checked=0
+"${PYTHON:-python}" check.py || checked=$?
+case "$checked" in
+  0) ;;
+  1) die "decent_q was not started, see the line above" ;;
+  *) echo "decent_q.sh: note: the folder is not checked, see the line above" >&2 ;;
+esac
 
 # 10 iterations of 10: input_fn.py sets the batch.
 decent_q quantize \

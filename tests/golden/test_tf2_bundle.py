@@ -1,0 +1,100 @@
+"""The bundle for TensorFlow 2: its texts word for word, its compiler's arguments, and what has no form in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import bundles
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from dnndk_prep.dpu import targets
+from dnndk_prep.errors import ModelFileError
+from dnndk_prep.export.vitis_ai_tf2 import FLOAT_MODEL, FloatModel, write_bundle
+from dnndk_prep.export.vitis_ai_tf2.releases import RELEASES
+from dnndk_prep.graph.artifact import TensorSpec
+from dnndk_prep.keras_io.load import read_model
+
+PROB = TensorSpec("prob", (None, 10), "float32")
+BATCH = {"image": np.zeros((10, 32, 32, 3), np.float32)}
+
+
+def saved(model: keras.Model, folder: Path) -> FloatModel:
+    model.save(folder / "model.keras")
+    return FloatModel.of(read_model(folder / "model.keras"), [tensor.name for tensor in model.inputs])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    parts = [layers.Input((32, 32, 3), name="image"), layers.Conv2D(10, 3, name="conv")]
+    parts += [layers.GlobalAveragePooling2D(name="gap"), layers.Softmax(name="prob")]
+    return saved(keras.Sequential(parts, name="tiny"), tmp_path_factory.mktemp("model"))
+
+
+def bundle_of(model: FloatModel, root: Path, toolchain: str) -> Path:
+    board = "ultra96" if toolchain == "vitis-ai-1.3" else "zcu104"
+    one = bundles.spec(bundles.calibration(root / "calib_input"), board, toolchain, outputs=(PROB,))
+    write_bundle(root / "bundle", one, model, BATCH)
+    return root / "bundle"
+
+
+@pytest.mark.parametrize("toolchain", ["vitis-ai-3.5", "vitis-ai-1.3"])
+def test_texts(toolchain, model, tmp_path, golden):
+    folder = bundle_of(model, tmp_path, toolchain)
+    for name in ("README.md", "quantize.py", "compile.sh", "check.py", "arch.json"):
+        text = (folder / name).read_text()
+        golden(f"tf2-{toolchain}/{name}.txt" if name.endswith(".py") else f"tf2-{toolchain}/{name}", text)
+
+
+def test_every_release_from_1_3_on_has_one():
+    xmodel = [
+        name for name in targets.releases() if targets.release(name, {"board_source": ""}).compiles_to == "xmodel"
+    ]
+    assert list(RELEASES) == xmodel
+
+
+def test_the_file_is_one_functional_model_without_training_settings(model, tmp_path):
+    folder = bundle_of(model, tmp_path, "vitis-ai-3.5")
+    assert [path.name for path in folder.glob("*.h5")] == [FLOAT_MODEL]
+    with h5py.File(folder / FLOAT_MODEL) as file:
+        config = json.loads(file.attrs["model_config"])
+        assert "training_config" not in file.attrs
+        assert "optimizer_weights" not in file
+    assert config["class_name"] == "Functional"
+    assert "initializer" not in json.dumps(config)
+    model.write(tmp_path / "again.h5")
+    assert (tmp_path / "again.h5").read_bytes() == (folder / FLOAT_MODEL).read_bytes()
+
+
+def test_the_compiler_gets_its_arguments(model, tmp_path):
+    folder = bundle_of(model, tmp_path, "vitis-ai-3.5")
+    tool = tmp_path / "bin" / "vai_c_tensorflow2"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    env = {"PATH": f"{tool.parent}:/usr/bin:/bin"}
+    refused = subprocess.run([folder / "compile.sh"], env=env, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "quantized_model.h5 is not here; run python quantize.py first" in refused.stderr
+    (folder / "quantize_results").mkdir()
+    (folder / "quantize_results" / "quantized_model.h5").touch()
+    tool.chmod(0o755)
+    done = subprocess.run([folder / "compile.sh"], env=env, capture_output=True, text=True, check=True)
+    wanted = "-m quantize_results/quantized_model.h5 -a arch.json -o compile -n tiny_cnn"
+    assert done.stdout.splitlines()[:-1] == wanted.split()
+
+
+def test_all_layers_without_a_form_are_named(tmp_path):
+    x = image = layers.Input((8, 8, 4), name="image")
+    x = layers.GroupNormalization(2, name="groups")(x)
+    x = ops.tile(x, (1, 1, 1, 2))
+    x = layers.Dense(3, activation="log_softmax", name="logs")(layers.LayerNormalization()(x))
+    with pytest.raises(ModelFileError) as caught:
+        saved(keras.Model(image, x), tmp_path)
+    assert caught.value.found == "groups: GroupNormalization; tile: the operation tile; logs: activation: " + (
+        "'keras3_log_softmax'"
+    )

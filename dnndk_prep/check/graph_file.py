@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from dnndk_prep.errors import ModelFileError
+from dnndk_prep.wire import TENSOR_CONTENT, lean, varint
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 PACKAGE = "dnndk_prep_graph"
@@ -46,7 +47,7 @@ MESSAGES: dict[str, tuple[str, ...]] = {
         "int_val 7 *int32",
         "int64_val 10 *int64",
         "bool_val 11 *bool",
-        # Not TensorFlow's: where the numbers were left in the file, see _lean.
+        # Not TensorFlow's: where the numbers were left in the file, see LEFT_OUT.
         "left_out 1000 bool",
     ),
 }
@@ -74,12 +75,9 @@ DTYPES = {
 }
 VALUES = {"float32": "float_val", "float64": "double_val", "int64": "int64_val", "bool": "bool_val"}
 
-
-# GraphDef.node, NodeDef.attr, its value, AttrValue.tensor, TensorProto.tensor_content.
-NUMBERS = (1, 5, 2, 8, 4)
-LARGE = 1 << 16
-VARINT, LENGTH = 0, 2
-FIXED = {1: 8, 5: 4}
+# Stands in the place of large numbers: no rule of the check looks into weights, and reading hundreds of MiB takes
+# longer than all of it.
+LEFT_OUT = varint(1000 << 3) + varint(1)
 
 
 def read_graph_file(path: Path) -> Any:
@@ -89,7 +87,7 @@ def read_graph_file(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _message("GraphDef").FromString(_lean(data, 0, len(data), NUMBERS))
+            return _message("GraphDef").FromString(lean(data, 0, len(data), TENSOR_CONTENT, lambda *place: LEFT_OUT))
     # mmap: ValueError for an empty file.
     except (OSError, ValueError, LookupError, DecodeError) as error:
         raise ModelFileError(
@@ -126,53 +124,6 @@ def array(tensor: Any) -> np.ndarray:
     # The last number stands for all that follow it: so TensorFlow writes constants of one value.
     missing = max(0, int(np.prod(whole)) - given.size)
     return np.concatenate([given, np.repeat(given[-1:], missing)]).reshape(whole)
-
-
-def _lean(data: mmap.mmap, start: int, end: int, path: tuple[int, ...]) -> bytes:
-    """The message in data[start:end] without large fields at `path`, in whose place `left_out` is set.
-
-    No rule of the check looks into large weights, and reading hundreds of MiB takes longer than all of it.
-    """
-    parts: list[bytes] = []
-    while start < end:
-        field = start
-        tag, start = _varint(data, start)
-        if tag & 7 == LENGTH:
-            length, start = _varint(data, start)
-        else:
-            length = _varint(data, start)[1] - start if tag & 7 == VARINT else FIXED[tag & 7]
-        following = start + length
-        if following > end:
-            raise ValueError("a field is cut short")
-        if tag & 7 != LENGTH or tag >> 3 != path[0] or length <= LARGE:
-            parts.append(data[field:following])
-        elif len(path) == 1:
-            parts.append(_coded(1000 << 3 | VARINT) + _coded(1))
-        else:
-            inner = _lean(data, start, following, path[1:])
-            parts += [_coded(tag), _coded(len(inner)), inner]
-        start = following
-    return b"".join(parts)
-
-
-def _varint(data: mmap.mmap, start: int) -> tuple[int, int]:
-    """The number that begins at `start`, and where the next field does."""
-    value = shift = 0
-    while True:
-        byte = data[start]
-        value, shift, start = value | (byte & 0x7F) << shift, shift + 7, start + 1
-        if byte < 0x80:
-            return value, start
-        if shift > 63:
-            raise ValueError("a number is too long")
-
-
-def _coded(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])
 
 
 def _is_number(name: str) -> bool:

@@ -18,7 +18,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from dnndk_prep.errors import StageError, UsageError, nearest
 from dnndk_prep.graph.artifact import TensorSpec
-from dnndk_prep.graph.freeze import constant
+from dnndk_prep.graph.weights import constant
 from dnndk_prep.keras_io.inference import LEARNING_PHASE
 
 SAVED_MODEL_PB, ASSETS = "saved_model.pb", "assets"

@@ -10,6 +10,8 @@ from pathlib import Path
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import ModelFileError, StageError
+from dnndk_prep.graph.weights import pieces, read, size_of
+from dnndk_prep.wire import MAX_BYTES
 
 GRAPH_JSON = "graph.json"
 
@@ -41,14 +43,27 @@ class GraphArtifact:
         return [spec.name for spec in self.outputs]
 
     def save(self, folder: Path, filename: str) -> None:
-        """Write `filename` (binary GraphDef) and graph.json into `folder`."""
-        blob = serialize(self.graph_def)
-        (folder / filename).write_bytes(blob)
+        """Write `filename` (binary GraphDef) and graph.json into `folder`.
+
+        Raises StageError for a graph above protobuf's 2 GiB.
+        """
+        if (size := size_of(self.graph_def)) > MAX_BYTES:
+            raise StageError(
+                f"{filename} would be too large",
+                expected=f"at most {MAX_BYTES} bytes: no protobuf file is larger",
+                found=f"{size} bytes",
+                remedy="name large variables in freeze_graph.keep_vars; optimize_for_inference.unshare copies weights",
+            )
+        digest = hashlib.sha256()
+        with (folder / filename).open("wb") as file:
+            for piece in pieces(self.graph_def):
+                file.write(piece)
+                digest.update(piece)
         facts = {
             "inputs": [asdict(spec) for spec in self.inputs],
             "outputs": [asdict(spec) for spec in self.outputs],
             "reader": self.reader,
-            "sha256": hashlib.sha256(blob).hexdigest(),
+            "sha256": digest.hexdigest(),
         }
         (folder / GRAPH_JSON).write_text(json.dumps(facts, indent=2) + "\n")
 
@@ -66,9 +81,9 @@ class GraphArtifact:
                 found=", ".join(p.name for p in found) or "none",
                 remedy="run the stage again with --force",
             )
-        blob = found[0].read_bytes()
         facts = json.loads((folder / GRAPH_JSON).read_text())
-        actual = hashlib.sha256(blob).hexdigest()
+        with found[0].open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
         if actual != facts["sha256"]:
             raise ModelFileError(
                 f"{folder.name}/{found[0].name} is not the graph that its graph.json describes",
@@ -77,7 +92,7 @@ class GraphArtifact:
                 remedy=f"run the pipeline again with --from {folder.name} --force",
             )
         return cls(
-            graph_def=GraphDef.FromString(blob),
+            graph_def=read(found[0]),
             inputs=tuple(_spec(item) for item in facts["inputs"]),
             outputs=tuple(_spec(item) for item in facts["outputs"]),
             reader=facts["reader"],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.graph.topology import by_name, flag, node_of
+from dnndk_prep.graph.weights import value_of
 
 BATCH_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 # The layers that take a scale and an offset in, with the rank of their result; all have the kernel as second input.
@@ -79,7 +79,7 @@ class View:
     def constant(self, reference: str) -> np.ndarray | None:
         """The value of a Const; None for any other node."""
         node = self.nodes[node_of(reference)]
-        return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
+        return value_of(node) if node.op == "Const" else None
 
     def layer(self, node: NodeDef) -> Layer | None:
         """`node` as a layer; None if it is neither convolution nor dense, or its kernel no float constant."""

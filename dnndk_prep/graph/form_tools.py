@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.topology import by_name, node_of
+from dnndk_prep.graph.weights import constant, stand_ins, value_of
+from dnndk_prep.wire import LARGE
 
-# A constant above this many bytes is a weight: nothing is inferred from its numbers.
-LARGE = 2**16
 INT32 = tf.int32.as_datatype_enum
 
 
@@ -42,7 +43,7 @@ class Tools:
         node = self.nodes.get(node_of(reference))
         while node is not None and node.op == "Identity":
             node = self.nodes.get(node_of(node.input[0]))
-        return tf.make_ndarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
+        return value_of(node) if node is not None and node.op == "Const" else None
 
     def free(self, name: str) -> str:
         """`name`, or with a number behind it where it is taken; it is taken from now on."""
@@ -69,6 +70,22 @@ class Tools:
         """A Reshape to the int32 tensor `shape`."""
         return self.node("Reshape", name, [tensor, shape], like, Tshape=INT32)
 
+    @cached_property
+    def looping(self) -> frozenset[str]:
+        """The nodes inside loops: between Enter and Exit. A constant that they read must wait for one of them."""
+        readers: dict[str, list[str]] = {}
+        for node in self.graph_def.node:
+            for name in node.input:
+                readers.setdefault(node_of(name), []).append(node.name)
+        found: set[str] = set()
+        waiting = [node.name for node in self.graph_def.node if node.op == "Enter"]
+        while waiting:
+            name = waiting.pop()
+            if name not in found and self.nodes[name].op != "Exit":
+                found.add(name)
+                waiting += readers.get(name, [])
+        return frozenset(found)
+
     def side_outputs(self, node: NodeDef) -> bool:
         """Whether anything reads more of `node` than its first output."""
         prefix = f"{node.name}:"
@@ -78,7 +95,7 @@ class Tools:
 def _without_weights(graph_def: GraphDef) -> GraphDef:
     """The graph with placeholders for large constants: an import copies them, and shapes need none of their numbers."""
     result = GraphDef(versions=graph_def.versions, library=graph_def.library)
-    for node in graph_def.node:
+    for node in stand_ins(graph_def)[0].node:
         if node.op != "Const" or node.ByteSize() <= LARGE:
             result.node.append(node)
             continue

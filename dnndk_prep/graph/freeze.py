@@ -16,12 +16,12 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from dnndk_prep.errors import StageError
 from dnndk_prep.graph.saver import SavedVariable, free_prefix, saver_nodes
 from dnndk_prep.graph.topology import by_name, in_order, library_of, node_of, reachable, require
+from dnndk_prep.graph.weights import constant
+from dnndk_prep.wire import MAX_BYTES
 
 VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 # They hand a variable's handle on; a loop reads a variable through Enter.
 PASS_HANDLE = ("Enter", "Identity", "Switch")
-# A GraphDef above 2 GiB cannot be written: protobuf's limit.
-MAX_BYTES = 2**31 - 1
 
 
 def freeze(
@@ -170,14 +170,6 @@ def _gather(node: NodeDef) -> list[NodeDef]:
     if batch_dims:
         gather.attr["batch_dims"].i = batch_dims
     return [axis, gather]
-
-
-def constant(name: str, value: np.ndarray) -> NodeDef:
-    """A Const node; arrays lie in it as plain bytes (tensor_content)."""
-    node = NodeDef(name=name, op="Const")
-    node.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
-    return node
 
 
 def _plain(node: NodeDef, clear_device: bool) -> NodeDef:

@@ -21,7 +21,6 @@ class Forms:
 
     def __init__(self, graph_def: GraphDef, keep: frozenset[str]) -> None:
         self.tools = Tools(graph_def, keep)
-        self._looping = _looping(self.tools)
 
     def kernel_problem(self, node: NodeDef, level: str) -> str | None:
         """What the registry allows and the release refuses when the graph is loaded or runs; None if nothing."""
@@ -37,27 +36,11 @@ class Forms:
 
     def in_frame(self, node: NodeDef, form: list[NodeDef]) -> list[NodeDef]:
         """The form, its constants bound to the turn of the loop that `node` is in: others would be of another frame."""
-        if node.name in self._looping:
+        if node.name in self.tools.looping:
             for new in form:
                 if new.op == "Const" and not new.input:
                     new.input.append(f"^{node_of(node.input[0])}")
         return form
-
-
-def _looping(tools: Tools) -> set[str]:
-    """The nodes inside loops: between Enter and Exit."""
-    readers: dict[str, list[str]] = {}
-    for node in tools.graph_def.node:
-        for name in node.input:
-            readers.setdefault(node_of(name), []).append(node.name)
-    found: set[str] = set()
-    waiting = [node.name for node in tools.graph_def.node if node.op == "Enter"]
-    while waiting:
-        name = waiting.pop()
-        if name not in found and tools.nodes[name].op != "Exit":
-            found.add(name)
-            waiting += readers.get(name, [])
-    return found
 
 
 def _batch_norm(tools: Tools, node: NodeDef) -> list[NodeDef] | None:

@@ -10,14 +10,18 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import StageError, nearest
+from dnndk_prep.graph.weights import stand_ins
 
 
 def imported(graph_def: GraphDef) -> tf.Graph:
-    """`graph_def` as a tf.Graph, and itself unchanged. Raises ValueError with TensorFlow's words if it is no graph."""
+    """`graph_def` as a tf.Graph, and itself unchanged; constants that lie apart are placeholders.
+
+    Raises ValueError with TensorFlow's words if it is no graph.
+    """
     graph = tf.Graph()
     with graph.as_default():
         # A copy: TensorFlow writes today's default attributes into what it imports, and old readers refuse them.
-        tf.graph_util.import_graph_def(GraphDef.FromString(graph_def.SerializeToString()), name="")
+        tf.graph_util.import_graph_def(stand_ins(graph_def)[0], name="")
     return graph
 
 
@@ -29,6 +33,7 @@ class GraphRunner:
 
     def __init__(self, graph_def: GraphDef, outputs: Sequence[str]) -> None:
         self._graph = imported(graph_def)
+        self._weights = stand_ins(graph_def)[1]
         self._outputs = [self._tensor(name) for name in outputs]
         # The graph as it stands: TensorFlow's own optimizer would fold it too, and takes most of the first run.
         options = tf.compat.v1.ConfigProto()
@@ -49,7 +54,8 @@ class GraphRunner:
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs for one batch; `feeds` maps input names to arrays of the placeholder's dtype."""
-        return self._session.run(self._outputs, {self._tensor(name): value for name, value in feeds.items()})
+        given = {self._tensor(name): value for name, value in (self._weights | dict(feeds)).items()}
+        return self._session.run(self._outputs, given)
 
     def __enter__(self) -> GraphRunner:
         return self

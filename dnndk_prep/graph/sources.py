@@ -19,9 +19,10 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
-from dnndk_prep.graph.freeze import MAX_BYTES, VARIABLES
+from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.kinds import GRAPH, META, GraphFile, graph_file
 from dnndk_prep.graph.topology import by_name, node_of
+from dnndk_prep.wire import MAX_BYTES
 
 DEFAULT_SIGNATURE = "serving_default"
 # What hands the value of RestoreV2 on to the op that writes the variable.

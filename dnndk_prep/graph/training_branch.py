@@ -6,8 +6,9 @@ import numpy as np
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import StageError
-from dnndk_prep.graph.freeze import constant, prune
+from dnndk_prep.graph.freeze import prune
 from dnndk_prep.graph.topology import flag, node_of
+from dnndk_prep.graph.weights import constant
 
 FUSED = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 NO_STATISTICS = "no_moving_statistics"

@@ -59,8 +59,7 @@ def write_checkpoint(prefix: Path, graph_def: GraphDef, variables: Mapping[str, 
     graph = with_saver(graph_def)
     values = {variable.key: variables[variable.node] for variable in saved_variables(graph_def)}
     keys = sorted(values)
-    tensors = [tf.constant(values[key]) for key in keys]
-    tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=tensors)
+    _save(prefix, keys, [values[key] for key in keys])
     meta = MetaGraphDef(graph_def=graph, saver_def=saver_def(saver_prefix(graph.node) or ""))
     meta.meta_info_def.tensorflow_version = tf.__version__
     prefix.with_name(prefix.name + ".meta").write_bytes(meta.SerializeToString(deterministic=True))
@@ -68,6 +67,17 @@ def write_checkpoint(prefix: Path, graph_def: GraphDef, variables: Mapping[str, 
     lines = [f'{key}: "{prefix.name}"' for key in ("model_checkpoint_path", "all_model_checkpoint_paths")]
     (prefix.parent / "checkpoint").write_text("\n".join(lines) + "\n")
     return graph
+
+
+def _save(prefix: Path, keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
+    """In a session, which reads arrays where they lie; as eager tensors they would be copied twice."""
+    with tf.Graph().as_default() as graph:
+        tensors = [tf.compat.v1.placeholder(value.dtype, value.shape) for value in values]
+        save = tf.raw_ops.SaveV2(
+            prefix=str(prefix), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=tensors
+        )
+        with tf.compat.v1.Session(graph=graph) as session:
+            session.run(save, dict(zip(tensors, values, strict=True)))
 
 
 def write_graph(path: Path, graph_def: GraphDef) -> None:

@@ -28,6 +28,7 @@ from dnndk_prep.keras_io.application_layers import application_layers
 from dnndk_prep.keras_io.architecture import MODELS, expect_complete, layers_of
 from dnndk_prep.keras_io.build_keras2 import build_keras2, inference_mode, phase_to_feed
 from dnndk_prep.keras_io.inference_graph import InferenceGraph
+from dnndk_prep.keras_io.initial_values import UNTOUCHED, without_initial_values
 from dnndk_prep.keras_io.keras2 import to_keras2
 from dnndk_prep.keras_io.keras3_masks import KERAS3_MASKS
 from dnndk_prep.keras_io.limits import check_tensors, check_weights
@@ -100,7 +101,8 @@ def _by_keras2(source: KerasSource, feed_learning_phase: bool) -> InferenceGraph
     try:
         with phase_to_feed(graph) if feed_learning_phase else inference_mode(graph):
             with _form_wanted(source):
-                model = build_keras2(config, source.file, custom)
+                cheap = config if source.custom.objects else without_initial_values(config, is_keras3=False)
+                model = build_keras2(cheap, source.file, {**custom, **UNTOUCHED})
                 check_settings(model, config, source.file)
             with open_hdf5(source.weights) as file:
                 variables = variable_values(model, file.get("model_weights", file), source.file, old_names)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dnndk_prep.errors import StageError
-from dnndk_prep.graph.freeze import MAX_BYTES
+from dnndk_prep.wire import MAX_BYTES
 
 # One tensor for one example; a DPU's memory holds far less, and every proof runs several examples at once.
 MAX_TENSOR_BYTES = 2**29

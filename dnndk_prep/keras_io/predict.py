@@ -19,6 +19,7 @@ from dnndk_prep.keras_io.activations import TENSORFLOW_ACTIVATIONS
 from dnndk_prep.keras_io.application_layers import application_layers
 from dnndk_prep.keras_io.architecture import is_operation, layers_of
 from dnndk_prep.keras_io.built_limits import limited_calls
+from dnndk_prep.keras_io.initial_values import UNTOUCHED, large_ones_copied_once, without_initial_values
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.plain_layers import KERAS2_LAYERS
 from dnndk_prep.keras_io.precision import in_single_precision
@@ -29,8 +30,9 @@ from dnndk_prep.keras_io.valid_names import with_valid_names
 # For axes that a model leaves free; divisible by the strides of common networks.
 FREE_SIZE = 32
 PROBE_IMAGES = 8
-# Bytes of a tensor, for one example, from which a batch of one has to do: every op makes one of its own.
-LARGE = 2**24
+# Bytes of a tensor, for one example, from which a batch of two has to do, and of one: every op makes one of its own,
+# and every stage runs the batch several times.
+MANY, LARGE = 2**20, 2**24
 BATCH = 32
 
 
@@ -72,7 +74,7 @@ def opened(source: KerasSource) -> Opened:
     Raises ModelFileError where that Keras cannot read it.
     """
     keras = import_keras(source.keras_version)
-    own = renamed_layers(keras) if source.is_keras3 else {**KERAS2_LAYERS, **TENSORFLOW_ACTIVATIONS}
+    own = renamed_layers(keras) if source.is_keras3 else {**KERAS2_LAYERS, **TENSORFLOW_ACTIVATIONS, **UNTOUCHED}
     custom = {**own, **application_layers(keras), **source.custom.scope(keras, source.config)}
     ends = source.config["config"].get("input_layers") if source.is_keras3 else None
     # In half precision Keras itself is further from the weights than any graph may be from it.
@@ -82,6 +84,8 @@ def opened(source: KerasSource) -> Opened:
         # TensorFlow runs no layers with spaces in their names, which another backend of Keras 3 does.
         config, old_names = with_valid_names(config)
         config = _with_origins(config)
+    # A class of the user's may ask what its initializer is.
+    config = config if source.custom.objects else without_initial_values(config, source.is_keras3)
     try:
         with keras.utils.custom_object_scope(custom), limited_calls([keras.layers.Layer]):
             model = keras.models.model_from_json(json.dumps(config))
@@ -90,7 +94,8 @@ def opened(source: KerasSource) -> Opened:
             link = Path(folder) / "classic.h5"
             link.symlink_to(source.weights.resolve())
             _build(model, source.config)
-            model.load_weights(str(link))
+            with large_ones_copied_once():
+                model.load_weights(str(link))
     except DnndkPrepError:
         raise
     # Keras raises whatever it meets; all of it means that it cannot open this model.
@@ -113,9 +118,12 @@ class Predictor:
 
     def predict(self, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for `feeds`, both in the model's order."""
-        inputs = self._opened.arranged(feeds)
+        inputs, model = self._opened.arranged(feeds), self._opened.model
         try:
-            result = self._opened.model.predict(inputs, batch_size=min(BATCH, len(feeds[0])), verbose=0)
+            # Tracing the model for a single batch takes longer than running its layers one by one.
+            if len(feeds[0]) <= BATCH:
+                return [np.asarray(value) for value in tf.nest.flatten(model(inputs, training=False))]
+            result = model.predict(inputs, batch_size=BATCH, verbose=0)
         except tf.errors.ResourceExhaustedError as error:
             raise ModelFileError(
                 f"the model in {self._file} needs more memory than there is",
@@ -144,8 +152,8 @@ def probe_batch(
     random = np.random.default_rng(seed)
     sizes = [layer["config"]["input_dim"] for layer in layers_of(source.config) if _is_embedding(layer)]
     limit = min([10, *sizes])
-    sizes_of_inputs = [4 * math.prod(size or FREE_SIZE for size in spec.shape[1:]) for spec in inputs]
-    images = 1 if max([largest, *sizes_of_inputs]) > LARGE else PROBE_IMAGES
+    size = max([largest, *(4 * math.prod(size or FREE_SIZE for size in spec.shape[1:]) for spec in inputs)])
+    images = 1 if size > LARGE else 2 if size > MANY else PROBE_IMAGES
     batch = {}
     for spec in inputs:
         shape = (spec.shape[0] or images, *(size or FREE_SIZE for size in spec.shape[1:]))

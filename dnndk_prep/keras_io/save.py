@@ -15,9 +15,7 @@ import keras
 
 from dnndk_prep import repeatable
 from dnndk_prep.keras_io.sample_net import compile_classifier
-
-COMPLETE, ARCHITECTURE, WEIGHTS = "k_complete_model.h5", "k_model_architecture.json", "k_model_weights.h5"
-CHECKPOINT, ARCHIVE, HISTORY = "keras_chkpt.h5", "model.keras", "history.json"
+from dnndk_prep.keras_io.saved_forms import ARCHITECTURE, ARCHIVE, CHECKPOINT, COMPLETE, HISTORY, WEIGHTS
 
 
 def save_all(model: keras.Model, folder: Path, history: dict[str, list[float]]) -> None:

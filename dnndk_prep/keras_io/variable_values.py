@@ -12,6 +12,8 @@ import tf_keras
 from tf_keras.src.saving.legacy import hdf5_format
 
 from dnndk_prep.errors import ModelFileError
+from dnndk_prep.graph.weights import room
+from dnndk_prep.wire import LARGE
 
 
 def variable_values(
@@ -24,7 +26,7 @@ def variable_values(
     for layer, stored in _pairs(model, group, file, old_names):
         wanted = hdf5_format._legacy_weights(layer)
         names = hdf5_format.load_attributes_from_hdf5_group(group[stored], "weight_names")
-        found = [np.asarray(group[stored][name]) for name in names]
+        found = [_read(group[stored][name]) for name in names]
         if len(found) == len(wanted):
             found = hdf5_format.preprocess_weights_for_loading(layer, found, version, backend_name or None)
         shapes = [tuple(variable.shape) for variable in wanted]
@@ -38,6 +40,15 @@ def variable_values(
         for variable, value in zip(wanted, found, strict=True):
             values[variable.op.name] = np.asarray(value, variable.dtype.as_numpy_dtype, order="C")
     return values
+
+
+def _read(dataset: h5py.Dataset) -> np.ndarray:
+    """The numbers, large ones where TensorFlow computes with them without a copy."""
+    if dataset.nbytes <= LARGE or dataset.dtype.hasobject:
+        return np.asarray(dataset)
+    value = room(dataset.shape, dataset.dtype)
+    dataset.read_direct(value)
+    return value
 
 
 def _pairs(model: tf_keras.Model, group: h5py.Group, file: str, old_names: Mapping[str, str]) -> list[tuple[Any, str]]:

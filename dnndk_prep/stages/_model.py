@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dnndk_prep.config import Config
 from dnndk_prep.errors import StageError
-from dnndk_prep.keras_io import save
+from dnndk_prep.keras_io import saved_forms
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects, load_custom_objects
 from dnndk_prep.keras_io.load import KerasSource, read_architecture_weights, read_model
 
@@ -27,9 +27,9 @@ def read_source(folder: Path, wanted: str | None, custom: CustomObjects = NO_CUS
     Raises StageError if `folder` does not have the form that is wanted.
     """
     there = {
-        "complete": (save.COMPLETE, save.ARCHIVE),
-        "checkpoint": (save.CHECKPOINT,),
-        "json_weights": (save.ARCHITECTURE, save.WEIGHTS),
+        "complete": (saved_forms.COMPLETE, saved_forms.ARCHIVE),
+        "checkpoint": (saved_forms.CHECKPOINT,),
+        "json_weights": (saved_forms.ARCHITECTURE, saved_forms.WEIGHTS),
     }
     for name in [wanted] if wanted else SOURCES:
         files = [folder / file for file in there[name] if (folder / file).exists()]

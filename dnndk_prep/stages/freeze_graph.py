@@ -10,6 +10,7 @@ from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.freeze import freeze
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.topology import node_of
+from dnndk_prep.graph.weights import weights_apart
 from dnndk_prep.keras_io.checkpoint import (
     CHECKPOINT,
     match_variables,
@@ -24,6 +25,7 @@ from dnndk_prep.stages.context import StageContext
 FROZEN_GRAPH = "frozen_graph.pb"
 
 
+@weights_apart()
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write frozen_graph.pb and graph.json; of a frozen graph of the user's also op_names.txt and reference.npz."""
     if "keras_2_tf" not in ctx.inputs:

@@ -6,8 +6,11 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from dnndk_prep.graph.artifact import GraphArtifact
+import numpy as np
+
+from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
 from dnndk_prep.graph.rewrite import optimize
+from dnndk_prep.graph.weights import weights_apart
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner
 from dnndk_prep.stages._proof import REFERENCE, Reference, prove_artifact
 from dnndk_prep.stages.context import StageContext
@@ -15,6 +18,7 @@ from dnndk_prep.stages.context import StageContext
 OPTIMIZED_GRAPH = "optimized_graph.pb"
 
 
+@weights_apart()
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write optimized_graph.pb and graph.json."""
     # The stage in which the model came in has its own outputs.
@@ -22,10 +26,17 @@ def run(ctx: StageContext) -> dict[str, Any]:
     frozen = GraphArtifact.load(ctx.inputs["freeze_graph"])
     # Variables that were kept must be loaded before a graph can run.
     runner = partial(RestoredRunner, checkpoint=reference / CHECKPOINT)
-    probe, unshare = Reference.load(reference).probe, ctx.cfg.optimize_for_inference.unshare
+    # One example tells which rewrite broke the graph; the proof at the end runs all.
+    probe = {spec.name: _first(spec, Reference.load(reference).probe[spec.name]) for spec in frozen.inputs}
+    unshare = ctx.cfg.optimize_for_inference.unshare
     optimized, reports = optimize(frozen, probe, runner, own_constants=unshare)
     optimized.save(ctx.out, OPTIMIZED_GRAPH)
     facts = prove_artifact(ctx.cfg, optimized, reference)
     nodes = {"before": len(frozen.graph_def.node), "after": len(optimized.graph_def.node)}
     facts["warnings"] += dict.fromkeys(note for report in reports for note in report.notes)
     return {**facts, "nodes": nodes, "rewrites": [asdict(report) for report in reports]}
+
+
+def _first(spec: TensorSpec, values: np.ndarray) -> np.ndarray:
+    """The first example of a batch, where the graph takes batches of any size."""
+    return values[:1] if spec.shape and spec.shape[0] is None else values

@@ -15,13 +15,20 @@ from tensorflow.python.framework import config as tf_config
 from dnndk_prep.data.datasets import open_dataset
 from dnndk_prep.data.preprocess import Preprocess
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io import save
+from dnndk_prep.keras_io import save, saved_forms
 from dnndk_prep.keras_io.resume import Progress, Resume
 from dnndk_prep.keras_io.sample_net import build_sample_cnn
 from dnndk_prep.keras_io.train import Examples, train
 
 EPOCHS, BATCH, STEPS = 3, 100, 5
-FILES = (save.COMPLETE, save.ARCHITECTURE, save.WEIGHTS, save.CHECKPOINT, save.ARCHIVE, save.HISTORY)
+FILES = (
+    saved_forms.COMPLETE,
+    saved_forms.ARCHITECTURE,
+    saved_forms.WEIGHTS,
+    saved_forms.CHECKPOINT,
+    saved_forms.ARCHIVE,
+    saved_forms.HISTORY,
+)
 
 
 class Stopped(BaseException):
@@ -179,34 +186,35 @@ def test_the_saved_forms_hold_the_same_model(undisturbed):
     folder, model, history = undisturbed[:3]
     x = next(open_dataset("fashion_mnist_sample", seed=0).test.batches(Preprocess(scale=1 / 255), 20))[0]
     wanted = model.predict(x, verbose=0)
-    rebuilt = keras.models.model_from_json((folder / save.ARCHITECTURE).read_text())
-    rebuilt.load_weights(folder / save.WEIGHTS)
+    rebuilt = keras.models.model_from_json((folder / saved_forms.ARCHITECTURE).read_text())
+    rebuilt.load_weights(folder / saved_forms.WEIGHTS)
     complete, checkpoint, archive = (
-        keras.models.load_model(folder / name) for name in (save.COMPLETE, save.CHECKPOINT, save.ARCHIVE)
+        keras.models.load_model(folder / name)
+        for name in (saved_forms.COMPLETE, saved_forms.CHECKPOINT, saved_forms.ARCHIVE)
     )
     for loaded in (rebuilt, complete, checkpoint, archive):
         np.testing.assert_array_equal(loaded.predict(x, verbose=0), wanted)
     for mine, theirs in zip(model.optimizer.variables, archive.optimizer.variables, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
-    for name in (save.COMPLETE, save.CHECKPOINT):
+    for name in (saved_forms.COMPLETE, saved_forms.CHECKPOINT):
         with h5py.File(folder / name) as file:
             assert len(file["optimizer_weights"].attrs["weight_names"]) == len(model.optimizer.variables)
             for mine in model.optimizer.variables:
                 np.testing.assert_array_equal(mine.numpy(), file["optimizer_weights"][mine.path][()])
     assert int(model.optimizer.iterations) == EPOCHS * STEPS
-    assert json.loads((folder / save.HISTORY).read_text()) == history
+    assert json.loads((folder / saved_forms.HISTORY).read_text()) == history
     assert len(history["loss"]) == EPOCHS
 
 
 def test_the_weights_file_has_the_layout_that_keras_2_reads(undisturbed):
     folder, model = undisturbed[:2]
-    with h5py.File(folder / save.WEIGHTS) as file:
+    with h5py.File(folder / saved_forms.WEIGHTS) as file:
         assert {"layer_names", "backend", "keras_version"} <= set(file.attrs)
         assert "optimizer_weights" not in file
         for name in file.attrs["layer_names"]:
             assert "weight_names" in file[name].attrs
     twin = keras_2_twin()
-    twin.load_weights(folder / save.WEIGHTS)
+    twin.load_weights(folder / saved_forms.WEIGHTS)
     x = next(open_dataset("fashion_mnist_sample", seed=0).test.batches(Preprocess(scale=1 / 255), 20))[0]
     np.testing.assert_allclose(twin.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
 

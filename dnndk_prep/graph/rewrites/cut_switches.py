@@ -12,9 +12,9 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
-from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.rewrites import Rewritten
 from dnndk_prep.graph.topology import by_name, in_order, node_of
+from dnndk_prep.graph.weights import constant
 
 SWITCHES, MERGES = ("Switch", "RefSwitch"), ("Merge", "RefMerge")
 

@@ -19,11 +19,11 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.graph.channels import CHANNELS_LAST, KERNEL, LAYERS, Affine, Layer, View
-from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.rewrites import Rewritten
 from dnndk_prep.graph.rewrites.fold_forward import fold_forward
 from dnndk_prep.graph.rewrites.left_batch_norms import left_batch_norms
 from dnndk_prep.graph.topology import node_of
+from dnndk_prep.graph.weights import constant
 
 
 @dataclass

@@ -11,9 +11,9 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework import op_def_registry
 
-from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.rewrites import Rewritten
 from dnndk_prep.graph.topology import by_name, in_order, node_of, reachable
+from dnndk_prep.graph.weights import constant, whole
 
 # A node of a loop has a value for each turn, even where its inputs are constants; a PlaceholderWithDefault may be fed.
 FLOW = ("Switch", "Merge", "Enter", "Exit", "NextIteration", "LoopCond", "PlaceholderWithDefault", "NoOp", "Assert")
@@ -25,16 +25,17 @@ MAX_GROWTH = 2**20
 UNFIT = (tf.string, tf.resource, tf.variant)
 
 
-def fold_constants(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
+def fold_constants(graph_def: GraphDef, keep: frozenset[str], largest: int | None = None) -> Rewritten:
     """The graph with a constant in the place of each node that depends on constants alone.
 
     A further output of a node (Split, Unpack) becomes a constant beside it; what was only read on the way goes.
+    A constant of more than `largest` bytes is not made.
     """
     nodes = by_name(graph_def)
     left: set[str] = set()
     while True:
         fixed = _fixed(graph_def, left)
-        values, refused = _computed(graph_def, nodes, _wanted(graph_def, nodes, fixed, keep))
+        values, refused = _computed(graph_def, nodes, _wanted(graph_def, nodes, fixed, keep), largest)
         if not refused:
             break
         # What stays a node reads other nodes as they are: which ones are computed has to be found anew.
@@ -103,7 +104,7 @@ def _name(tensor: str, taken: set[str]) -> str:
 
 
 def _computed(
-    graph_def: GraphDef, nodes: dict[str, NodeDef], wanted: list[str]
+    graph_def: GraphDef, nodes: dict[str, NodeDef], wanted: list[str], largest: int | None
 ) -> tuple[dict[str, np.ndarray], set[str]]:
     """The value of each tensor in `wanted`, and the nodes of those that are too large or cannot be written."""
     if not wanted:
@@ -111,6 +112,7 @@ def _computed(
     part = GraphDef(versions=graph_def.versions, library=graph_def.library)
     needed = reachable(nodes, wanted)
     part.node.extend(node for node in graph_def.node if node.name in needed)
+    part = whole(part)
     size = part.ByteSize()
     with tf.Graph().as_default() as graph:
         tf.graph_util.import_graph_def(part, name="")
@@ -119,4 +121,5 @@ def _computed(
             return {}, refused
         with tf.compat.v1.Session(graph=graph) as session:
             values = dict(zip(wanted, session.run(wanted), strict=True))
-    return values, {node_of(name) for name, value in values.items() if value.nbytes > size + MAX_GROWTH}
+    most = size + MAX_GROWTH if largest is None else min(size + MAX_GROWTH, largest)
+    return values, {node_of(name) for name, value in values.items() if value.nbytes > most}

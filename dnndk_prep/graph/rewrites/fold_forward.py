@@ -16,8 +16,8 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.graph.channels import ADDS, BATCH_NORMS, KERNEL, Affine, View, text
 from dnndk_prep.graph.form_tools import Tools
-from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.topology import flag, node_of
+from dnndk_prep.graph.weights import constant
 
 # They hand on the mean of values, or the values themselves.
 HAND_ON = ("AvgPool", "Mean", "Reshape", "Squeeze")

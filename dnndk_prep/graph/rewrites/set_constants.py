@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from dnndk_prep.graph.freeze import constant
+from dnndk_prep.graph.weights import constant
 
 
 def set_constants(graph_def: GraphDef, values: Mapping[str, np.ndarray]) -> GraphDef:

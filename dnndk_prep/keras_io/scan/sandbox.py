@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
 import importlib
 import json
 import os
@@ -36,7 +37,7 @@ def examine_apart(path: Path) -> dict[str, Any]:
     Raises UnsafeFileError where the file is refused, and where HDF5 crashes, hangs or asks for too much memory; and
     ModelFileError where it cannot be read.
     """
-    said = _server.ask(str(Path.cwd() / path))
+    said = _said(path)
     answer = said["answer"]
     if answer is None:
         raise _crashed(path, said["status"])
@@ -56,6 +57,15 @@ def examine_apart(path: Path) -> dict[str, Any]:
             remedy="copy the file again (it may be cut short), or save the model again",
         )
     return answer
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """The server's word on the file, once for each content: a file that is written to gets another time of change."""
+    facts = path.stat()
+    key = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    if key not in _known:
+        _known[key] = _server.ask(str(Path.cwd() / path))
+    return copy.deepcopy(_known[key])
 
 
 def serve() -> None:
@@ -164,4 +174,5 @@ class _Server:
 
 
 _server = _Server()
+_known: dict[tuple[int, ...], dict[str, Any]] = {}
 atexit.register(_server.stop)

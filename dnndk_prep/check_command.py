@@ -114,7 +114,7 @@ def _of_graph(path: Path, reader: str) -> GraphArtifact:
 
     source = read_source(path)
     foreign = foreign_graph(source, Wanted())
-    stored = _graph_entry._stored(Config(model=ModelSection(path=path)), source, foreign)
+    stored = _graph_entry.stored_values(Config(model=ModelSection(path=path)), source, foreign)
     variables = {new: stored[old] for new, old in foreign.keys.items()}
     inputs, outputs = [spec.name for spec in foreign.inputs], [spec.name for spec in foreign.outputs]
     graph_def = freeze(foreign.graph_def, variables, outputs, inputs=inputs)

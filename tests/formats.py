@@ -172,12 +172,14 @@ Of Keras 3 (`x * 0.5`, `keras.ops.relu(x)`): {", ".join(sorted(KERAS3))}.
 
 Of TensorFlow in Keras 2.4 - 2.15 (`tf.nn.relu6(x)`): {", ".join(f"`{name}`" for name in sorted(TENSORFLOW))}.
 
-All others are refused by name, all of a file at once.
+All others of Keras 2 are refused by name, all of a file at once. With others of Keras 3, the model is traced: Keras 3
+runs it once on symbols, and the graph is brought to the form that Keras 2 gives.
 
 ## Layers of your own
 
 `model.custom_objects: [my_layers:Scale]` and `--allow-custom-code` import the class `Scale` from `my_layers.py` beside
-the YAML, or from an installed module. The graph is built by Keras 2, so the class is based on
-`tf_keras.layers.Layer`. A file of Keras 3 is read by Keras 3, too, and needs a class of the same name based on
-`keras.layers.Layer` as well: `[my_layers:Scale, my_keras3_layers:Scale]`. Code inside a file (Lambda) stays refused.
+the YAML, or from an installed module. For a file of Keras 2 the class is based on `tf_keras.layers.Layer`. For one of
+Keras 3 a class based on `keras.layers.Layer` suffices: the model is traced. With a class of the same name based on
+tf_keras beside it, `[my_layers:Scale, my_keras2_layers:Scale]`, Keras 2 builds the graph. Code inside a file (Lambda)
+stays refused.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import tensorflow as tf
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.graph.form_tools import Tools
@@ -12,6 +13,9 @@ from dnndk_prep.graph.topology import flag, node_of
 
 # Numbers of objects: an int where it is known, else None.
 Numbers = np.ndarray
+WHOLE = (tf.int32.as_datatype_enum, tf.int64.as_datatype_enum)
+# The attribute with the type of what an op gives, where it is not T.
+TYPES = {"Const": "dtype", "Shape": "out_type", "Cast": "DstT", "GatherV2": "Tparams", "Gather": "Tparams"}
 
 
 class KnownValues:
@@ -32,7 +36,7 @@ class KnownValues:
             self._found[reference] = None
             node = self._tools.nodes[node_of(reference)]
             rule = RULES.get(node.op)
-            if rule is not None and reference.partition(":")[2] in ("", "0"):
+            if rule is not None and dtype_of(node) in WHOLE and reference.partition(":")[2] in ("", "0"):
                 self._found[reference] = rule(self, node)
         return self._found[reference]
 
@@ -50,6 +54,13 @@ class KnownValues:
         """What Shape gives."""
         sizes = self._tools.sizes(node.input[0])
         return None if sizes is None else np.array([*sizes, None], object)[:-1]
+
+
+def dtype_of(node: NodeDef) -> int:
+    """The type of the numbers that a node of RULES gives."""
+    name = TYPES.get(node.op, "T")
+    # Shape had no out_type once.
+    return node.attr[name].type if name in node.attr else tf.int32.as_datatype_enum
 
 
 def _identity(known: KnownValues, node: NodeDef) -> Numbers | None:

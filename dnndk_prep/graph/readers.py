@@ -18,6 +18,7 @@ from dnndk_prep.dpu.levels import PRODUCERS as PRODUCERS
 from dnndk_prep.dpu.levels import level_of
 from dnndk_prep.errors import StageError
 from dnndk_prep.graph import older_forms
+from dnndk_prep.graph.rewrites.fold_constants import fold_constants
 from dnndk_prep.graph.topology import flag, in_order, node_of
 
 # Attributes that do not count in inference, whatever their value, with the reason.
@@ -44,6 +45,17 @@ def for_reader(graph_def: GraphDef, reader: str, keep: frozenset[str]) -> GraphD
     # First: a later reader may know the op that calls a function, and would still be the wrong advice.
     level = level_of(reader)
     _refuse_functions(graph_def, level)
+    try:
+        return _levelled(graph_def, level, keep)
+    except StageError:
+        # What the release lacks may follow from constants alone.
+        folded = fold_constants(graph_def, keep).graph_def
+        if folded is graph_def:
+            raise
+    return _levelled(folded, level, keep)
+
+
+def _levelled(graph_def: GraphDef, level: str, keep: frozenset[str]) -> GraphDef:
     registry = registry_of(level)
     # TensorFlow, asked for shapes, writes defaults into the graph it is given.
     source = GraphDef()

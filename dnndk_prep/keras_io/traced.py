@@ -17,10 +17,10 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError, UsageError
 from dnndk_prep.graph.foreign import foreign_graph
-from dnndk_prep.graph.freeze import constant
 from dnndk_prep.graph.sources import GraphSource
-from dnndk_prep.graph.topology import node_of
+from dnndk_prep.graph.topology import by_name, node_of, reachable
 from dnndk_prep.graph.wanted import Wanted
+from dnndk_prep.graph.weights import constant
 from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.inference_graph import InferenceGraph
 from dnndk_prep.keras_io.limits import check_tensors
@@ -41,7 +41,8 @@ TRACE = "a trace of Keras 3"
 CALLED = "Exception encountered when calling"
 COLOURS = re.compile(r"\x1b\[\d*m")
 # What a trace waits for.
-ORDERED = ("NoOp", "ReadVariableOp", "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "Assert")
+WRITES = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
+ORDERED = ("NoOp", "ReadVariableOp", "Assert", *WRITES)
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,12 @@ def traced(source: KerasSource, why: DnndkPrepError) -> InferenceGraph:
     largest = check_tensors(inputs, source.file)
     captured = _captured(graph, model.variable_paths(), source.file)
     input_layers, output_layers = _unique(model.input_layers()), _unique(model.output_layers())
+    graph_def = graph.as_graph_def()
+    _refuse_changes(graph_def, captured.names, source.file)
     trace = GraphSource(
         source.file,
         TRACE,
-        _with_variables(graph.as_graph_def(), captured),
+        _with_variables(graph_def, captured),
         {layer: tensor.name for layer, tensor in zip(input_layers, inputs, strict=True)},
         {layer: _computed(tensor) for layer, tensor in zip(output_layers, function.outputs, strict=True)},
         of_keras_3=True,
@@ -172,11 +175,28 @@ def _captured(graph: Any, paths: Mapping[int, str], file: str) -> _Captured:
     return _Captured(names, values, constants)
 
 
+def _refuse_changes(graph_def: GraphDef, names: Mapping[str, str], file: str) -> None:
+    """Raises ModelFileError where a layer reads a variable (`names`, by its placeholder) that it wrote before."""
+    writes = [node for node in graph_def.node if node.op in WRITES]
+    nodes = by_name(graph_def) if writes else {}
+    for write in writes:
+        handle = node_of(write.input[0])
+        reads = [node for node in graph_def.node if node.op == "ReadVariableOp" and node_of(node.input[0]) == handle]
+        read = next((node for node in reads if write.name in reachable(nodes, [node.name])), None)
+        if read is not None:
+            raise ModelFileError(
+                f"a layer of the model in {file} writes its variable {names.get(handle, handle)}, and reads it again",
+                expected="variables that inference leaves as they are: a frozen graph holds one value of each",
+                found=f"{read.name} reads what {write.name} ({write.op}) wrote",
+                remedy="let the layer write while it trains alone (if training: ...), and save the model again",
+            )
+
+
 def _with_variables(graph_def: GraphDef, captured: _Captured) -> GraphDef:
     """The graph with variables and constants where it had placeholders for what it captured.
 
-    A trace orders what reads and writes variables by control inputs, of which inference needs none: it writes nothing
-    that it reads. Those in loops stay.
+    A trace orders what reads and writes variables by control inputs, of which inference needs none: it reads nothing
+    that it wrote. Those in loops stay.
     """
     ordered = {node.name for node in graph_def.node if node.op in ORDERED}
     result = GraphDef(versions=graph_def.versions, library=graph_def.library)

@@ -39,7 +39,7 @@ def take_in(ctx: StageContext) -> tuple[ForeignGraph, dict[str, np.ndarray], Ref
     assert model.path is not None
     source = read_source(model.path, model.tag, model.signature)
     foreign = _fixed(ctx.cfg, _renamed(ctx.cfg, source, foreign_graph(source, _wanted(ctx.cfg))))
-    stored = _stored(ctx.cfg, source, foreign)
+    stored = stored_values(ctx.cfg, source, foreign)
     _write_names(ctx, foreign)
     facts = {"files": [{"name": model.path.name, "saved_as": None, "sha256": None}], "kind": source.kind}
     (ctx.out / SOURCE_JSON).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -63,7 +63,7 @@ def _wanted(cfg: Config) -> Wanted:
     return Wanted(shapes, cfg.model.outputs, cfg.model.constants)
 
 
-def _stored(cfg: Config, source: GraphSource, foreign: ForeignGraph) -> dict[str, np.ndarray]:
+def stored_values(cfg: Config, source: GraphSource, foreign: ForeignGraph) -> dict[str, np.ndarray]:
     """The values of all variables that the graph or its reference reads, by their nodes in the file."""
     nodes = dict.fromkeys([*foreign.keys.values(), *variable_names(foreign.reference)])
     if not nodes:

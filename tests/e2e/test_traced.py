@@ -254,6 +254,16 @@ def test_python_inside_a_layer_is_refused(tmp_path: Path):
         build_inference(read_model(path, custom))
 
 
+def test_a_layer_that_reads_what_it_wrote_is_refused(tmp_path: Path):
+    text = OWN.replace("        return", "        self.gain.assign_add(keras.ops.ones_like(self.gain))\n        return")
+    (tmp_path / "counter.py").write_text(text)
+    custom = load_custom_objects(["counter:Waves"], tmp_path)
+    x = keras.Input((4,))
+    path = saved(keras.Model(x, custom.objects[0](name="waves")(x)), tmp_path)
+    with pytest.raises(ModelFileError, match=r"(?s)writes its variable waves/gain, and reads it again"):
+        build_inference(read_model(path, custom))
+
+
 def test_a_learning_phase_cannot_be_fed_to_a_trace(tmp_path: Path):
     x = keras.Input((4,))
     path = saved(keras.Model(x, layers.Dropout(0.5)(ops.cumsum(x, axis=1))), tmp_path)

@@ -71,11 +71,20 @@ def test_a_type_that_only_a_later_reader_takes():
 
 
 def test_an_op_that_no_reader_has():
-    graph_def = graph_of(lambda x: RAW.DenseBincount(input=[1, 2], size=4, weights=[0.0, 1.0], name="out"))
+    graph_def = graph_of(lambda x: RAW.DenseBincount(input=[1, 2], size=4, weights=x[0, 0, 0, :2], name="out"))
     for reader in READERS:
         text = str(refused(graph_def, reader))
         assert "DenseBincount" in text
         assert "no TensorFlow 1 release" in text
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_follows_from_constants_needs_no_form(reader: str):
+    def make(x: tf.Tensor) -> None:
+        eye = RAW.MatrixDiagV3(diagonal=tf.ones(4), k=0, num_rows=4, num_cols=4, padding_value=0.0)
+        tf.matmul(x, eye, name="out")
+
+    assert "MatrixDiagV3" not in {node.op for node in check(graph_of(make, (None, 4)), reader, X[0, 0]).node}
 
 
 def test_the_lowest_reader_that_has_an_op_is_named():

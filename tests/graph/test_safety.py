@@ -255,7 +255,8 @@ def test_the_list_holds_ops_that_exist_and_none_that_could_do_harm():
     allowed = ops("runs")
     assert not allowed & ops("idle")
     assert all(op_def_registry.get(name) for name in allowed if not name.startswith("_"))
-    harmful = "File|Dataset|PyFunc|Reader|Restore|Save|Library|Rpc|Send|Recv|Debug|Proto|PrintV2|Remote|Iterator|Xla"
+    harmful = "File|Dataset|PyFunc|Reader|Restore|Save|Library|Rpc|Send|Recv|Debug|Proto|PrintV2|Remote|Iterator"
+    harmful += "|XlaCustom|XlaLaunch|XlaHost"
     assert not [name for name in allowed if any(word in name for word in harmful.split("|"))]
 
 

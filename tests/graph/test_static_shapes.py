@@ -9,6 +9,7 @@ from graphs import Made, image, ops
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
 from dnndk_prep.graph.rewrite import optimize
 from dnndk_prep.graph.rewrites.static_shapes import static_shapes
+from dnndk_prep.keras_io.build_keras2 import loops_of_tensorflow1
 
 FEEDS = {"x": (2, 6, 6, 3)}
 
@@ -77,6 +78,33 @@ def test_a_known_shape_is_a_constant():
     done = static_shapes(made.graph_def, frozenset(["x", "out"]))
     np.testing.assert_array_equal(made.run(done.graph_def, ["out"])[0], [2, 36, 3])
     assert ops(done.graph_def)["Shape"] == 0
+
+
+def test_numbers_that_follow_from_known_sizes_are_constants():
+    def make(random):
+        x = image()
+        places = tf.constant([-1, 1])
+        tf.gather(x, tf.where(places < 0, places + tf.shape(x)[3], places), axis=3, name="out")
+
+    made = Made(make, **FEEDS)
+    inputs, outputs = TensorSpec("x", (None, 6, 6, 3), "float32"), TensorSpec("out", (None, 6, 6, 2), "float32")
+    optimized, _ = optimize(GraphArtifact(made.graph_def, (inputs,), (outputs,), "1.15"), made.feeds)
+    assert ops(optimized.graph_def) == {"GatherV2": 1}
+
+
+def test_what_is_known_in_a_loop_stays_in_it():
+    def make(random):
+        x = image()
+
+        def body(i, y):
+            return i + 1, y + tf.cast(tf.shape(x)[3], tf.float32)
+
+        with loops_of_tensorflow1():
+            tf.identity(tf.while_loop(lambda i, y: i < 2, body, (0, x))[1], name="out")
+
+    done = Made(make, **FEEDS).check(static_shapes, "out", tolerance=0)
+    assert "Enter" in ops(done.graph_def)
+    assert "StridedSlice" not in ops(done.graph_def)
 
 
 def test_a_graph_without_shapes_is_left_alone():

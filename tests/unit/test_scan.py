@@ -218,6 +218,16 @@ def test_unknown_layers_are_listed_at_once_and_custom_ones_pass() -> None:
         )
 
 
+def test_a_class_of_the_user_may_have_the_name_of_an_operation_that_calls_functions() -> None:
+    own = [keras3("Map", "a", "mine.layers", "mine>Map"), layer("mine>Map", "b"), layer("Scan", "c")]
+    check_architecture(sequential(*own), "m.h5", custom=["Map", "Scan"])
+    for kind, module in (("Map", "keras.src.ops.core"), ("Cond", None)):
+        with pytest.raises(UnsafeFileError, match=f"{kind} in d"):
+            check_architecture(sequential(keras3(kind, "d", module, "mine>Map")), "m.h5", custom=["Scan"])
+    with pytest.raises(UnsafeFileError, match="Map in d"):
+        check_architecture(sequential(keras3("Map", "d", "keras.src.ops.core")), "m.h5", custom=["Map"])
+
+
 def test_a_layer_of_the_user_holds_others_under_any_key() -> None:
     inner = sequential(layer("Dense", "d", units=1))
     check_architecture(layer("Mine", "a", backbone=inner, head=layer("Dense", "e", units=1)), "m.h5", custom=["Mine"])
@@ -256,6 +266,7 @@ LARGE: list[tuple[dict[str, Any], str]] = [
     (layer("UpSampling2D", "u", size=[10**6, 10**6]), "size"),
     (layer("ZeroPadding2D", "z", padding=[[10**9, 0], [0, 0]]), "padding"),
     (layer("RepeatVector", "r", n=10**9), "n 1000000000"),
+    (layer("LayerScale", "s", projection_dim=10**10), "at least 10000000000 weights"),
     (layer("CategoryEncoding", "c", num_tokens=10**12), "num_tokens"),
     ({**layer("Dense", "d"), "build_config": {"input_shape": [None, 10**9]}}, "d: input_shape"),
     ({**layer("Dense", "d"), "build_config": {"shapes_dict": {"a": [None, 10**9]}}}, "d: shapes_dict"),

@@ -17,10 +17,10 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.graph.form_tools import Tools
-from dnndk_prep.graph.freeze import constant
-from dnndk_prep.graph.known_values import KnownValues
+from dnndk_prep.graph.known_values import RULES, WHOLE, KnownValues, dtype_of
 from dnndk_prep.graph.rewrites import Rewritten
 from dnndk_prep.graph.topology import node_of
+from dnndk_prep.graph.weights import constant
 
 # Which inputs of an op are sizes or places, and the attribute with their dtype.
 SIZES: Mapping[str, tuple[tuple[int, ...], str]] = {
@@ -35,48 +35,55 @@ SIZES: Mapping[str, tuple[tuple[int, ...], str]] = {
     "Slice": ((1, 2), "Index"),
 }
 
+# Of RULES, what is no constant that follows from others.
+TOLD = ("Const", "Identity")
+
 
 def static_shapes(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
-    """The graph with constants for the Shape of fully known tensors, for a Reshape with one free size at most, and for
-    all sizes that follow from known ones."""
+    """The graph with constants for whole numbers that follow from known sizes, and for a Reshape with one free size."""
     while True:
         done = _once(graph_def, keep)
         # What is written as a constant makes more shapes known behind it.
-        if done is graph_def or not any(_asks(done)):
+        if done is graph_def or not (_asks(done) or _computed(done)):
             return Rewritten(done)
         graph_def = done
 
 
 def _asks(graph_def: GraphDef) -> list[tuple[NodeDef, int]]:
-    """The inputs that tell sizes and are not constant, and the Shape nodes."""
+    """The inputs that tell sizes and are not constant."""
     constants = {node.name for node in graph_def.node if node.op == "Const"}
-    asked = [
+    return [
         (node, i)
         for node in graph_def.node
         if node.op in SIZES
         for i in SIZES[node.op][0]
         if node_of(node.input[i]) not in constants
     ]
-    return [*asked, *((node, 0) for node in graph_def.node if node.op == "Shape")]
+
+
+def _computed(graph_def: GraphDef) -> list[NodeDef]:
+    """The nodes that give whole numbers which may be known."""
+    return [node for node in graph_def.node if node.op in RULES and node.op not in TOLD and dtype_of(node) in WHOLE]
 
 
 def _once(graph_def: GraphDef, keep: frozenset[str]) -> GraphDef:
-    asked = _asks(graph_def)
-    if not asked:
+    asked, computed = _asks(graph_def), _computed(graph_def)
+    if not asked and not computed:
         return graph_def
     tools = Tools(graph_def, keep)
     known = KnownValues(tools)
     written: dict[str, NodeDef] = {}
     new: dict[str, dict[int, NodeDef]] = {}
+    for node in computed:
+        value = _whole(known.of(node.name))
+        if value is not None and node.name not in keep:
+            written[node.name] = constant(node.name, value.astype(_numpy(dtype_of(node))))
+            written[node.name].input.extend(_frame(tools, node))
     for node, i in asked:
-        if node.op == "Shape":
-            value = _whole(known.of(node.name))
-            if value is not None and node.name not in keep:
-                written[node.name] = constant(node.name, value.astype(_dtype(node, "out_type")))
-            continue
         value = _reshaped(tools, known, node) if node.op == "Reshape" else _whole(known.of(node.input[i]))
         if value is not None:
             made = tools.const(f"{node.name}/static_shape", value, _dtype(node, SIZES[node.op][1]))
+            made.input.extend(_frame(tools, node))
             new.setdefault(node.name, {})[i] = made
     if not written and not new:
         return graph_def
@@ -146,6 +153,14 @@ def _behind(tools: Tools, reference: str) -> NodeDef:
     return node
 
 
+def _frame(tools: Tools, node: NodeDef) -> list[str]:
+    """What binds a constant beside `node` to the turn of the loop that it is in; nothing outside of loops."""
+    return [f"^{node_of(node.input[0])}"] if node.name in tools.looping else []
+
+
 def _dtype(node: NodeDef, attribute: str) -> type[np.generic]:
-    number = node.attr[attribute].type if attribute in node.attr else tf.int32.as_datatype_enum
+    return _numpy(node.attr[attribute].type if attribute in node.attr else tf.int32.as_datatype_enum)
+
+
+def _numpy(number: int) -> type[np.generic]:
     return tf.as_dtype(number).as_numpy_dtype

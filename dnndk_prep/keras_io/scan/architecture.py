@@ -19,7 +19,7 @@ from dnndk_prep.keras_io.scan.sizes import (
     unrolled_too_far,
 )
 from dnndk_prep.keras_io.scan.text import parse_json
-from dnndk_prep.keras_io.scan.words import bare, is_marshalled, shown
+from dnndk_prep.keras_io.scan.words import bare, is_marshalled, is_of_keras, shown
 
 # Where Keras looks for layers.
 LAYER_PLACES = ("", "layers", "layer", "cell", "cells", "forward_layer", "backward_layer")
@@ -191,9 +191,12 @@ class _Walk:
         if not isinstance(kind, str) or not all(isinstance(name, str | None) for name in (module, registered)):
             raise self._broken(f"class_name {shown(kind)} in {place}")
         config = value.get("config")
-        if kind in self._rules.code:
+        is_custom = self._custom and {kind, registered, bare(kind), bare(registered or "")} & self._custom
+        # The user's own have no module of Keras', without which Keras finds no operation.
+        calls = kind in self._rules.calling_operations and not (is_custom and not is_of_keras(module))
+        if calls or kind in self._rules.code:
             self.code.append(f"{kind} in {place}")
-        elif self._custom and {kind, registered, bare(kind), bare(registered or "")} & self._custom:
+        elif is_custom:
             return
         elif kind == "function":
             self._function(config, module, registered, place, key)

@@ -60,6 +60,7 @@ class Rules:
     activations: Allowed
     values: frozenset[str]
     code: frozenset[str]
+    calling_operations: frozenset[str]
     tensorflow_functions: Allowed
     tensorflow_operators: frozenset[str]
 
@@ -109,6 +110,7 @@ def rules() -> Rules:
         activations=Allowed.of(data["tensorflow_activations"]),
         values=frozenset(data["values"]),
         code=frozenset(data["code"]),
+        calling_operations=frozenset(data["calling_operations"]),
         tensorflow_functions=Allowed.of(data["tensorflow_functions"]),
         tensorflow_operators=frozenset(data["tensorflow_operators"]),
     )

@@ -43,6 +43,7 @@ PRODUCTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "Dense": (("units", "output_dim"),),
     "MaxoutDense": (("units", "output_dim"), ("nb_feature",)),
     "MultiHeadAttention": (("num_heads",), ("key_dim",)),
+    "LayerScale": (("projection_dim",),),
 }
 
 LIMITS: Mapping[str, int] = {

@@ -12,6 +12,11 @@ def bare(name: str) -> str:
     return name.rpartition(">")[2]
 
 
+def is_of_keras(module: str | None) -> bool:
+    """Whether a module is one of Keras' own."""
+    return module is not None and module.partition(".")[0] in ("keras", "tf_keras")
+
+
 def names_of(group: Any, attribute: str) -> list[str]:
     """The names in an attribute of an HDF5 group, of layers or of weights.
 

@@ -1,0 +1,116 @@
+"""The graph as the quantizer prepares it, before it looks where to quantize."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from dnndk_prep.graph.topology import node_of
+from dnndk_prep.quant.network import Node, attribute, by_name, shapes_of
+from dnndk_prep.quant.settings import Settings
+from dnndk_prep.quant.vai_q_tf1 import batch_norms, forms, pools
+from dnndk_prep.quant.vai_q_tf1.constants import folded, with_own_constants, without_identities
+from dnndk_prep.quant.vai_q_tf1.equalize import equalized
+
+Shapes = Mapping[str, Sequence[int | None]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What lies between inputs and outputs, prepared, and what lies before inputs that are inner nodes."""
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    # As asked for; a node that was folded away has the name of the one that gives its value now.
+    outputs: tuple[str, ...]
+    upstream: tuple[Node, ...] = ()
+    # The inner nodes that are inputs, as they are without the quantizer.
+    inner: Mapping[str, Node] = None  # type: ignore[assignment]
+    notes: tuple[str, ...] = ()
+
+
+def prepare(
+    nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings
+) -> Prepared:
+    """What vai_q_tensorflow makes of a frozen graph; `fed` are the shapes of what is fed, sizes free or not.
+
+    Raises StageError for what it cannot prepare.
+    """
+    notes: list[str] = []
+    constant = folded(nodes, inputs, outputs)
+    main, upstream, inner = _parted(constant, inputs, outputs)
+    plain = without_identities(main, {*inputs, *outputs})
+    plain = with_own_constants(plain)
+    plain = forms.relu6_of_minimum(plain, notes)
+    plain = forms.hard_swish_order(plain)
+    merged = batch_norms.fold_products(batch_norms.fold(batch_norms.split(plain), notes))
+    notes += _left_norms(merged)
+    if settings.do_cle:
+        merged = equalized(merged, inputs, outputs, bool(settings.replace_relu6), notes)
+    if settings.simulate_dpu:
+        merged = _as_on_dpu(merged, fed, settings)
+    ends = _ends(merged, plain, outputs, notes)
+    return Prepared(tuple(merged), tuple(inputs), tuple(ends), tuple(upstream), inner, tuple(notes))
+
+
+def _parted(
+    nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[list[Node], list[Node], dict[str, Node]]:
+    """The nodes from inputs to outputs, an inner input as a placeholder; the others; the inner inputs as they were."""
+    named = by_name(nodes)
+    needed, waiting = set(inputs), list(outputs)
+    while waiting:
+        name = waiting.pop()
+        needed.add(name)
+        if name not in inputs:
+            waiting += [node_of(source) for source in named[name].inputs if node_of(source) not in needed]
+    inner = {name: named[name] for name in inputs if named[name].op != "Placeholder"}
+    stand_ins = {name: Node(name, "Placeholder", (), {"dtype": attribute(tf.float32)}) for name in inner}
+    main = [stand_ins.get(item.name, item) for item in nodes if item.name in needed]
+    return main, [item for item in nodes if item.name not in needed], inner
+
+
+def _as_on_dpu(nodes: Sequence[Node], fed: Shapes, settings: Settings) -> list[Node]:
+    current = pools.means_as_pools(nodes, shapes_of(nodes, fed).sizes)
+    current = pools.scaled(pools.split_large(current), bool(settings.scale_all_avgpool))
+    current = forms.leaky_relus(current)
+    if settings.replace_sigmoid:
+        current = forms.sigmoids_as_hard_sigmoids(current)
+    return forms.hard_sigmoids(current)
+
+
+def _left_norms(nodes: Sequence[Node]) -> list[str]:
+    return [
+        f"{name}: vai_q_tensorflow leaves this batch norm in float, since another one reads the same tensor"
+        for name in batch_norms.unconverted(nodes)
+    ]
+
+
+def _ends(nodes: Sequence[Node], before: Sequence[Node], outputs: Sequence[str], notes: list[str]) -> list[str]:
+    """The outputs, and by which node they are given now, where the quantizer itself would not find them again."""
+    named, old = by_name(nodes), by_name(before)
+    found = []
+    for name in outputs:
+        end = name
+        while end not in named:
+            # Folded into the node that it read, or replaced by nodes that begin with its name.
+            made = [item.name for item in nodes if item.name.startswith(f"{end}/h_sigmoid/")]
+            end = made[-1] if made else old[end].sources[0]
+        if end != name:
+            notes.append(f"{name}: vai_q_tensorflow stops at an output that it folds away; {end} gives its value")
+        elif named[name].op == "AvgPool" and old.get(name) is not None:
+            scaled = f"{name}/mul" in named
+            if scaled:
+                notes.append(
+                    f"{name}: this output is an average without the DPU's scale, since what vai_q_tensorflow puts "
+                    "behind it is not part of the output; name a later node as the output"
+                )
+        elif f"{name}/{forms.HARD_SIGMOID}" in named:
+            notes.append(
+                f"{name}: this output is a hard-sigmoid without the DPU's scale, since what vai_q_tensorflow puts "
+                "behind it is not part of the output; name a later node as the output"
+            )
+        found.append(end)
+    return found

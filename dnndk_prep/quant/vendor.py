@@ -1,0 +1,91 @@
+"""The vendor's quantization of a frozen graph, from end to end: what vai_q_tensorflow would choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tensorflow.core.framework.graph_pb2 import GraphDef
+
+from dnndk_prep.graph.topology import require
+from dnndk_prep.quant.calibration import Batch, Seen, calibrate
+from dnndk_prep.quant.fixed import computed, ends_of, positioned, with_fix_neurons
+from dnndk_prep.quant.network import Node, from_graph_def
+from dnndk_prep.quant.settings import Settings
+from dnndk_prep.quant.vai_q_tf1.adjust import Change, adjusted
+from dnndk_prep.quant.vai_q_tf1.places import Places, locate
+from dnndk_prep.quant.vai_q_tf1.prepare import Prepared, Shapes, prepare
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A prepared graph and where FixNeurons stand in it, before any data were looked at.
+
+    `nodes` is the whole graph with FixNeurons that have no position yet.
+    """
+
+    settings: Settings
+    prepared: Prepared
+    places: Places
+    nodes: tuple[Node, ...]
+
+    @property
+    def ends(self) -> list[str]:
+        """The nodes that give the outputs."""
+        return ends_of(self.nodes, self.prepared.outputs)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A plan with positions by FixNeuron: what each one saw, what it got in the end, and what was changed between."""
+
+    plan: Plan
+    seen: Mapping[str, Seen]
+    positions: Mapping[str, int]
+    changes: Sequence[Change]
+    # One sentence each for what the vendor's tool does unsaid.
+    notes: tuple[str, ...]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The graph with positions in its FixNeurons."""
+        return positioned(self.plan.nodes, self.positions)
+
+
+def plan(graph_def: GraphDef, inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings) -> Plan:
+    """The prepared graph and the places of its FixNeurons; `fed` are the shapes of the inputs, sizes free or not.
+
+    Raises StageError for a name that is not there, and for what cannot be prepared.
+    """
+    known = [item.name for item in graph_def.node]
+    require([*inputs, *outputs, *settings.ignore_nodes], known, "node")
+    require([*settings.nodes_bit, *settings.nodes_method], known, "node")
+    prepared = prepare(from_graph_def(graph_def), inputs, outputs, fed, settings)
+    places = locate(prepared.nodes, settings)
+    return Plan(settings, prepared, places, tuple(with_fix_neurons(prepared, places.fixes)))
+
+
+def quantize(made: Plan, batches: Iterable[Batch]) -> Quantization:
+    """Calibrate a plan and adjust what came out. Raises StageError for values that are not finite."""
+    outputs = made.prepared.outputs
+    seen = calibrate(made.nodes, outputs, batches)
+    calibrated = {name: item.position for name, item in seen.items()}
+    positions, changes = adjusted(made.nodes, made.places.groups, outputs, made.settings, calibrated)
+    notes = (*made.prepared.notes, *made.places.notes, *_unsaid(made, seen, changes))
+    return Quantization(made, seen, positions, changes, notes)
+
+
+def _unsaid(made: Plan, seen: Mapping[str, Seen], changes: Sequence[Change]) -> list[str]:
+    """What is wrong with a result though the vendor's tool says nothing."""
+    running = computed(made.nodes, made.prepared.outputs)
+    idle = [name for name in seen if name not in running]
+    notes = [f"{name}: nothing reads this FixNeuron, so it has the position 0 and tells nothing" for name in idle]
+    if not seen:
+        notes.append("nothing of this graph is quantized: vai_q_tensorflow knows float32 alone, and reports success")
+    for change in changes:
+        if change.step == "adjust_shift_cut" and change.before - change.after > 8:
+            notes.append(
+                f"{change.fix}: the DPU's shift moves these weights from position {change.before} to {change.after}, "
+                "where most of them are zero"
+            )
+    return notes

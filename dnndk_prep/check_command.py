@@ -51,6 +51,7 @@ def inspect_for_target(args: argparse.Namespace) -> int:
             expected=f"nothing that --fail-on {args.fail_on} names",
             found=reason,
             remedy="each is listed with what to do",
+            code="K2D-0013",
         )
     return 0
 

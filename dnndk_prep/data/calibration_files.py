@@ -65,6 +65,7 @@ def write_calibration(
             expected="; ".join(f"{name}: {list(shape)}" for name, shape in placeholders.items()),
             found=reason,
             remedy="set preprocess.resize and channels for images, or calibration.path to an .npz for other inputs",
+            code="K2D-0011",
         )
     _check_batch_size(batch_size, len(calibration), placeholders)
     part = with_inputs(calibration.part, list(placeholders))

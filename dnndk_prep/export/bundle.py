@@ -63,6 +63,7 @@ def quantizer_shape(spec: TensorSpec, feed_shape: tuple[int, ...] | None = None)
             expected="batch, height, width, channels, or fewer: the quantizers take 4-D shapes",
             found=str(spec.shape),
             remedy="reshape outside of the model, or split the input",
+            code="K2D-0015",
         )
     if feed_shape is not None and len(feed_shape) == len(spec.shape):
         sizes = [known if size is None else size for size, known in zip(sizes, feed_shape[1:], strict=True)]
@@ -72,6 +73,7 @@ def quantizer_shape(spec: TensorSpec, feed_shape: tuple[int, ...] | None = None)
             expected="fixed height, width and channels, which the quantizer needs as numbers",
             found=str(spec.shape),
             remedy="build the model with a fixed input shape",
+            code="K2D-0016",
         )
     return ",".join(["?", *["1"] * (3 - len(sizes)), *(str(size) for size in sizes)])
 
@@ -156,6 +158,7 @@ def _copy_calibration(source: Path, folder: Path) -> list[str]:
             expected=f"{MODULE} beside {ARRAYS}",
             found=", ".join(copied) or "neither",
             remedy="run the pipeline again with --from calib_input --force",
+            code="K2D-0011",
         )
     if (source / IMAGES).is_dir():
         shutil.copytree(source / IMAGES, folder / IMAGES)

@@ -98,6 +98,7 @@ def signature_names(
                 expected=", ".join(names),
                 found=key,
                 remedy=f"did you mean {', '.join(nearest(key, known)) or ', '.join(names)}?",
+                code="K2D-0019",
             )
         names[known[key]] = new
     twice = sorted({name for name in names if names.count(name) > 1})

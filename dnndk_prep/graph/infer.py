@@ -69,6 +69,7 @@ class Inference:
                 expected="a node (x), or a tensor (x:0, x:1)",
                 found=name,
                 remedy=f"nearest names: {', '.join(near) or 'none alike'}; all of them: dnndk-prep inspect {self.file}",
+                code="K2D-0004",
             )
         return inner
 

@@ -94,6 +94,7 @@ def _written(node: NodeDef, registry: dict[str, Any], forms: older_forms.Forms, 
             expected=f"what the operator registry of TensorFlow {reader} holds",
             found=problem,
             remedy=_remedy(node, reader, forms),
+            code="K2D-0002" if node.op in registry else "K2D-0003",
         )
     return [plain for new in forms.in_frame(node, rewritten) for plain in _written(new, registry, forms, reader)]
 
@@ -155,6 +156,7 @@ def _refuse_functions(graph_def: GraphDef, reader: str) -> None:
                 expected=f"plain nodes: the graphs of TensorFlow {reader} hold no functions",
                 found=node.op,
                 remedy="export the model without control flow v2, or without tf.function inside",
+                code="K2D-0003",
             )
 
 

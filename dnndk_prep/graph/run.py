@@ -50,6 +50,7 @@ class GraphRunner:
                 expected="a node of the graph",
                 found=name,
                 remedy=f"nearest names: {', '.join(nearest(name.split(':')[0], names)) or 'none alike'}",
+                code="K2D-0004",
             ) from error
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -165,6 +165,7 @@ def _signature(meta: MetaGraphDef, found: GraphFile, wanted: str | None) -> Sign
             expected=", ".join(names) or "a file with signatures",
             found=wanted,
             remedy=f"did you mean {nearest(wanted, names)[0]}?" if nearest(wanted, names) else "leave it out",
+            code="K2D-0019",
         )
     return meta.signature_def[wanted]
 

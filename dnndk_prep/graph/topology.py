@@ -37,6 +37,7 @@ def require(names: Iterable[str], known: Iterable[str], what: str) -> None:
                 expected=f"a {what} of the graph",
                 found=name,
                 remedy=f"nearest names: {', '.join(nearest(name, known)) or 'none alike'}",
+                code="K2D-0004",
             )
 
 

@@ -30,6 +30,7 @@ def with_old_training_batch_norms(graph_def: GraphDef) -> GraphDef:
             expected="a graph in which nothing is updated",
             found=updated[0],
             remedy="leave out saved_model.learning_phase",
+            code="K2D-0001",
         )
     result = GraphDef()
     result.CopyFrom(graph_def)

@@ -61,6 +61,7 @@ class CustomObjects:
                     f"{item.__module__}:{item.__name__}" for item in self.objects if _bare_in(item, missing)
                 ),
                 remedy=f"add module:Class of one to {KEY}",
+                code="K2D-0025",
             )
         return {text: fitting[_bare(text)] for text in self.spellings(config) if _bare(text) in fitting}
 
@@ -116,6 +117,7 @@ def _imported(spec: str, folder: Path) -> Any:
             expected=f"{module_name.replace('.', '/')}.py beside the YAML, or an installed module",
             found=f"{type(error).__name__}: {error}",
             remedy="correct the name, or mend the module",
+            code="K2D-0025",
         ) from error
     item = getattr(module, name, None)
     if not callable(item) or not hasattr(item, "__name__"):
@@ -124,6 +126,7 @@ def _imported(spec: str, folder: Path) -> Any:
             expected="module:Class",
             found=", ".join(key for key in vars(module) if not key.startswith("_"))[:200] or "nothing",
             remedy="correct the name",
+            code="K2D-0025",
         )
     return item
 

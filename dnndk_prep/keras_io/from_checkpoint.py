@@ -76,6 +76,7 @@ def convert(checkpoint: Path, model: Path, out: Path, mapping: Path | None, say:
             found=f"none for {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}",
             remedy="say which in a map: --map map.yaml, with lines such as "
             f"{names[0]}: {report.unused[0].name if report.unused else 'scope/weights'}",
+            code="K2D-0024",
         )
     made.write(out, matches, stored)
     return report

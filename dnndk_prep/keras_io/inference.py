@@ -306,5 +306,6 @@ def _new_names(
                 expected=", ".join(layers),
                 found=name,
                 remedy=f"did you mean {', '.join(nearest(name, ops)) or ', '.join(layers)}?",
+                code="K2D-0004",
             )
     return {ops[name]: new for name, new in wanted.items()}

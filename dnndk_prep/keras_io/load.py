@@ -65,6 +65,7 @@ def read_model(path: Path, custom: CustomObjects = NO_CUSTOM_OBJECTS) -> KerasSo
             expected="an HDF5 file with the attribute model_config",
             found="a weights file" if is_weights else "an HDF5 file that Keras did not write",
             remedy=_how_to_add(path) if is_weights else SAVE_AGAIN,
+            code="K2D-0007",
         )
     if contents.weights is None:
         raise ModelFileError(
@@ -73,6 +74,7 @@ def read_model(path: Path, custom: CustomObjects = NO_CUSTOM_OBJECTS) -> KerasSo
             found="JSON text, whatever the file is called",
             remedy=f"give the weights, too: model.architecture: {path.name} with model.weights: the file of"
             " model.save_weights('model.weights.h5')",
+            code="K2D-0007",
         )
     if contents.kind == "archive":
         return _from_archive(contents, custom)

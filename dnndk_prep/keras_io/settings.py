@@ -46,6 +46,7 @@ def check_settings(model: Any, config: Config, file: str) -> None:
             expected="settings that Keras 2 has",
             found="; ".join(lost),
             remedy="build the model without them, and save it again",
+            code="K2D-0006",
         )
 
 

@@ -85,6 +85,7 @@ def _check_classes_of_keras3(config: dict[str, Any], file: str, custom: Collecti
             expected="layers of Keras' own, or classes named in model.custom_objects",
             found="; ".join(unknown),
             remedy="name your own classes in model.custom_objects",
+            code="K2D-0025",
         )
 
 

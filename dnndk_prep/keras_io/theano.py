@@ -271,4 +271,5 @@ def _refused(leaf: Leaf, found: str, expected: str) -> ModelFileError:
         expected=expected,
         found=found,
         remedy="replace the layer in the model (for example by ZeroPadding and 'valid') and train it again",
+        code="K2D-0020",
     )

@@ -177,6 +177,7 @@ def _new_names(key: str, wanted: Mapping[str, str], known: Mapping[str, str]) ->
                 expected=", ".join(names),
                 found=name,
                 remedy=f"did you mean {', '.join(nearest(name, known)) or names[0]}?",
+                code="K2D-0004",
             )
     return {known[name]: new for name, new in wanted.items()}
 

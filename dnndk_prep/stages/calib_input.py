@@ -39,6 +39,7 @@ def _refuse_loops(graph: GraphArtifact) -> None:
             expected="convolutions, pooling and dense layers: the DPU has no loops, and the quantizers take none",
             found=", ".join(loops),
             remedy="the frozen graph runs by name in TensorFlow; leave the bundles out with target.bundles: false",
+            code="K2D-0021",
         )
 
 

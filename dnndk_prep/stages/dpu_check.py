@@ -55,6 +55,7 @@ def _fail(name: str, result: CheckResult, fail_on: str | None) -> None:
             expected=f"nothing that dpu_check.fail_on: {fail_on} names",
             found=reason,
             remedy="`dnndk-prep inspect MODEL --target BOARD` lists what to do; or leave dpu_check.fail_on out",
+            code="K2D-0013",
         )
 
 

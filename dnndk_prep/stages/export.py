@@ -108,6 +108,7 @@ def _first_batch(ctx: StageContext, graph: GraphArtifact) -> Mapping[str, np.nda
             expected=", ".join(graph.input_names),
             found=", ".join(feeds),
             remedy="run the pipeline again with --from calib_input --force",
+            code="K2D-0011",
         )
     return feeds
 

@@ -58,6 +58,7 @@ def inline_functions(graph_def: GraphDef, keep: Sequence[str]) -> GraphDef:
             expected="functions that TensorFlow can inline",
             found=str(error).splitlines()[0],
             remedy="export the model without tf.function inside, or freeze it first",
+            code="K2D-0003",
         ) from error
     result = GraphDef.FromString(written.SerializeToString())
     functions = {function.signature.name for function in graph_def.library.function}
@@ -69,6 +70,7 @@ def inline_functions(graph_def: GraphDef, keep: Sequence[str]) -> GraphDef:
                 expected="calls, branches and loops that have a TensorFlow 1 form",
                 found=(called or [node.op])[0],
                 remedy="export the model without this call",
+                code="K2D-0003",
             )
     del result.library.function[:]
     del result.library.gradient[:]

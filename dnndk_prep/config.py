@@ -25,7 +25,7 @@ class Keras2TfSection(Section):
     """From the Keras model to a TensorFlow 1 checkpoint and an inference graph."""
 
     source: Literal["complete", "checkpoint", "json_weights"] | None = key(
-        None, "which of the saved forms is read; all give the same graph", "complete"
+        None, "the saved form that is read; all give the same graph", "complete"
     )
     unroll: Flag = key(False, "true: recurrent layers as one copy of their cell a step, without a loop")
 
@@ -57,9 +57,9 @@ class OptimizeSection(Section):
 class DpuCheckSection(Section):
     """Where each node would run on the board's DPU, and what the quantizer does unsaid: dpu_check/check.txt."""
 
-    family: Literal["tf1", "tf2"] = key("tf1", "the quantizer that is asked, that of TensorFlow 1 or 2")
+    family: Literal["tf1", "tf2"] = key("tf1", "the quantizer that is asked")
     fail_on: Literal["cpu", "warning"] | None = key(
-        None, "stop where a node would run on the CPU, or also where there is a warning", "cpu"
+        None, "stop where a node runs on the CPU, or also at a warning", "cpu"
     )
 
 
@@ -84,7 +84,7 @@ def _releases(schema: dict[str, Any]) -> None:
 class TargetSection(Section):
     """The board, and the toolchain that its bundles are for."""
 
-    board: str = key("zcu104", "zcu102 | zcu104 | kv260 | ultra96 | zedboard", json_schema_extra=_boards)
+    board: str = key("zcu104", "its DPU is what is checked and compiled for", json_schema_extra=_boards)
     toolchain: str | None = key(
         None,
         "one release, instead of the newest of each family that the board has",

@@ -35,17 +35,28 @@ class Override:
                 expected="--set section.key=value, for example --set target.board=zcu102",
                 found=text,
                 remedy="write the key, an equals sign and the value",
+                code="K2D-0027",
             )
         data, _, problems = load_marked(f"value: {raw}" if raw.strip() else "value:", f"--set {text}")
         if problems or not isinstance(data, dict) or set(data) != {"value"}:
             detail = problems[0].text if problems else "not one value"
-            raise UsageError(f"--set {text}: {detail}", expected="a YAML value after =", remedy="put it in quotes")
+            raise UsageError(
+                f"--set {text}: {detail}",
+                expected="a YAML value after =",
+                remedy="put it in quotes",
+                code="K2D-0027",
+            )
         value, wanted = data["value"], _annotation(keys)
         # YAML makes a number of 1.10, and a truth value of on.
         if isinstance(value, (bool, int, float)) and _wants_text(wanted):
             value = raw.strip()
         if value in (None, "") and _holds_path(wanted):
-            raise UsageError(f"--set {text} names no file", expected="a path after =", remedy="is a variable empty?")
+            raise UsageError(
+                f"--set {text} names no file",
+                expected="a path after =",
+                remedy="is a variable empty?",
+                code="K2D-0027",
+            )
         if _holds_path(wanted) and isinstance(value, str):
             # What is typed on the command line is relative to where it is typed.
             value = str(Path.cwd() / Path(value).expanduser())
@@ -82,7 +93,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     if problems:
         unique = sorted(set(problems))
         count = "1 mistake" if len(unique) == 1 else f"{len(unique)} mistakes"
-        raise UsageError("\n".join([f"{count} in the configuration", *(f"  {problem}" for problem in unique)]))
+        lines = [f"{count} in the configuration", *(f"  {problem}" for problem in unique)]
+        raise UsageError("\n".join(lines), code="K2D-0026")
     return config
 
 

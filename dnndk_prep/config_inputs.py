@@ -29,9 +29,9 @@ class ModelSection(Section):
         None, "of a graph with variables; a .meta and a SavedModel have it beside them", "model.ckpt-1000"
     )
     inputs: tuple[str, ...] | dict[str, tuple[Count | None, ...] | None] = key(
-        (), "of a graph, where others are meant than are found; or with shapes: {image: [null, 8, 8, 3]}", ["image"]
+        (), "of a graph, where others are meant; or with shapes: {image: [null, 8, 8, 3]}", ["image"]
     )
-    outputs: tuple[str, ...] = key((), "of a graph, where others are meant than are found", ["prob/Softmax"])
+    outputs: tuple[str, ...] = key((), "of a graph, where others are meant", ["prob/Softmax"])
     constants: dict[str, bool | int | float] = key(
         {}, "of a graph: placeholders that stand still in inference", {"keep_prob": 1.0}
     )
@@ -71,7 +71,7 @@ class DatasetSection(Section):
     """Where training and test data come from; with them the accuracy is measured after every stage."""
 
     name: Literal["fashion_mnist_sample", "cifar10", "imdb", "folder", "npz", "none"] = key(
-        "fashion_mnist_sample", "none: only differences to the model are measured, no accuracy"
+        "fashion_mnist_sample", "none: no accuracy is measured"
     )
     path: FilePath | None = key(
         None, "folder: one folder a class; npz: x_train y_train x_test y_test; cifar10, imdb: a copy", "my_images"
@@ -95,7 +95,7 @@ class PreprocessSection(Section):
 
     resize: Size | None = key(None, "height, width; bilinear", [32, 32])
     crop: Size | None = key(None, "height, width; from the centre, after resize", [32, 32])
-    channels: Literal["rgb", "bgr", "gray"] | None = key(None, "the order of the channels; rgb unless given", "rgb")
+    channels: Literal["rgb", "bgr", "gray"] | None = key(None, "rgb unless given", "rgb")
     scale: Number | None = key(
         None, "value = (pixel * scale - mean) / std, of pixels from 0 to 255; 1 unless given", 0.00392156862745098
     )

@@ -10,8 +10,6 @@ from typing import Any
 from dnndk_prep.config import Config, ModelSection
 from dnndk_prep.errors import DnndkPrepError
 from dnndk_prep.graph.kinds import checkpoint_files, checkpoint_prefix, graph_file
-from dnndk_prep.keras_io.custom import module_files
-from dnndk_prep.keras_io.load import architecture_beside
 
 
 def versions() -> dict[str, str]:
@@ -51,7 +49,10 @@ def values_and_files(cfg: Config, reads: Sequence[str]) -> tuple[dict[str, Any],
 def _not_named(model: ModelSection, reads: Sequence[str]) -> dict[str, Path]:
     """The files that the model's section leads to: the code of its classes, and the JSON beside its weights."""
     files: dict[str, Path] = {}
-    if {"model", "model.custom_objects"} & set(reads):
+    if model.custom_objects and {"model", "model.custom_objects"} & set(reads):
+        # Here and below: what reads models takes longer to import than a plan takes.
+        from dnndk_prep.keras_io.custom import module_files
+
         for spec in model.custom_objects:
             path = module_files(spec, model.folder)
             if path is not None:
@@ -61,7 +62,9 @@ def _not_named(model: ModelSection, reads: Sequence[str]) -> dict[str, Path]:
         prefix = checkpoint_prefix(model.checkpoint) if model.checkpoint else found.variables
         for path in checkpoint_files(prefix) if prefix else []:
             files[f"model.checkpoint: {path.name.removeprefix(prefix.name) if prefix else ''}"] = path
-    elif "model" in reads and model.path is not None:
+    elif "model" in reads and model.path is not None and any(model.path.parent.glob("*.json")):
+        from dnndk_prep.keras_io.load import architecture_beside
+
         beside = architecture_beside(model.path)
         if beside is not None:
             files["the architecture beside model.path"] = beside

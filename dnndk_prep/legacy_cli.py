@@ -31,7 +31,7 @@ def guarded(
             import tensorflow  # noqa: F401
         work(args)
     except DnndkPrepError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error.for_terminal(), file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dnndk_prep.config import Config
 from dnndk_prep.errors import StageError, UsageError
+from dnndk_prep.events import Event, Tell
 from dnndk_prep.fingerprint import difference, values_and_files, versions
-from dnndk_prep.keras_io.scan import scan, scan_architecture, scan_weights
 from dnndk_prep.stage_list import NAMES, Selection, Stage, entered_at, entry_of
 from dnndk_prep.workspace import STAGE_JSON, StageRecord, Workspace, sha256_file, sha256_outside
 
@@ -59,10 +60,18 @@ class Pipeline:
                 running.append(stage.name)
             yield step
 
-    def run(self, selection: Selection, say: Callable[[str], None]) -> Iterator[tuple[Step, float]]:
+    def last_seconds(self, selection: Selection) -> dict[str, float | None]:
+        """How long the chosen stages ran the last time; None for those that never ran."""
+        records = {stage.name: self.workspace.record(stage.name) for stage in self._chosen(selection)}
+        return {name: record.content.get("seconds") if record else None for name, record in records.items()}
+
+    def run(
+        self, selection: Selection, tell: Tell, log: AbstractContextManager[object] | None = None
+    ) -> Iterator[tuple[Step, float]]:
         """Run what has to run; yields each step after it is done, with its seconds.
 
-        Raises the DnndkPrepError of the stage that failed; what was finished before it stays.
+        `log` is entered when the workspace is this run's alone. Raises the DnndkPrepError of the stage that failed;
+        what was finished before it stays.
         """
         stages = self._chosen(selection)
         if self.cfg.model.custom_objects and not self._allow_custom_code:
@@ -71,21 +80,26 @@ class Pipeline:
                 expected="--allow-custom-code, for modules that you trust",
                 found=f"model.custom_objects: {', '.join(self.cfg.model.custom_objects)}",
                 remedy="run again with --allow-custom-code, or take the key out",
+                code="K2D-0025",
             )
-        with self.workspace.lock():
-            self._require_before([stage for stage in stages if not self._is_dropped(stage)], say)
+        with self.workspace.lock(), log or nullcontext():
+            tell(Event("begin"))
+            self._require_before([stage for stage in stages if not self._is_dropped(stage)], tell)
             for stage in stages:
                 if self._is_dropped(stage):
-                    yield self._dropped(stage), 0.0
-                    continue
-                step = Step(stage, True, "--force") if selection.force else self._step(stage)
+                    step = self._dropped(stage)
+                else:
+                    step = Step(stage, True, "--force") if selection.force else self._step(stage)
                 started = time.monotonic()
                 if step.runs:
+                    tell(Event("start", stage.name, step.why))
                     if "model" in stage.reads:
                         self._scan_model()
-                    say(f"{stage.name}: {step.why}")
-                    self._run_stage(stage, say)
-                yield step, time.monotonic() - started
+                    self._run_stage(stage, tell)
+                seconds = time.monotonic() - started
+                tell(Event("done", stage.name, "", seconds) if step.runs else Event("skip", stage.name, step.why))
+                yield step, seconds
+            tell(Event("end", text=str(self.workspace.root)))
 
     def _chosen(self, selection: Selection) -> list[Stage]:
         """The stages of the selection. Raises UsageError where a graph that enters later drops all of them."""
@@ -111,6 +125,9 @@ class Pipeline:
 
         A graph is looked at by the stage that takes it in, since it cannot be read without TensorFlow.
         """
+        # A plan looks at no file and must not wait for what reads them.
+        from dnndk_prep.keras_io.scan import scan, scan_architecture, scan_weights
+
         model = self.cfg.model
         if self._entry is not None:
             return
@@ -120,7 +137,7 @@ class Pipeline:
         elif model.architecture is not None and model.weights is not None:
             scan_architecture(model.architecture, weights=scan_weights(model.weights), custom=custom)
 
-    def _require_before(self, stages: Sequence[Stage], say: Callable[[str], None]) -> None:
+    def _require_before(self, stages: Sequence[Stage], tell: Tell) -> None:
         """A run that begins in the middle uses earlier folders as they are, and says where they are out of date."""
         chosen = {stage.name for stage in stages}
         for stage in self._stages.values():
@@ -132,12 +149,13 @@ class Pipeline:
                     expected=f"{stage.name}/{STAGE_JSON} in the workspace",
                     found=f"none in {self.workspace.root}",
                     remedy=f"run with --from {stage.name}, or without --from and --only",
+                    code="K2D-0030",
                 )
             step = self._step(stage)
             if step.runs:
-                say(f"{stage.name}: used as it is, though {step.why}")
+                tell(Event("message", stage.name, f"used as it is, though {step.why}"))
 
-    def _run_stage(self, stage: Stage, say: Callable[[str], None]) -> StageRecord:
+    def _run_stage(self, stage: Stage, tell: Tell) -> StageRecord:
         from dnndk_prep.stages.context import StageContext
 
         fingerprint = self._fingerprint(stage)
@@ -149,13 +167,14 @@ class Pipeline:
                 inputs={name: self.workspace.folder(name) for name in stage.needs},
                 out=out,
                 scratch=self.workspace.scratch(stage.name),
-                say=say,
+                # Stages begin their lines with their name.
+                say=lambda text: tell(Event("message", stage.name, text.removeprefix(f"{stage.name}: "))),
                 key=hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest(),
             )
             facts = stage.run()(context)
             warnings = facts.pop("warnings", [])
             for warning in warnings:
-                say(f"{stage.name}: warning: {warning}")
+                tell(Event("warning", stage.name, warning))
             content = {
                 "seconds": round(time.monotonic() - started, 3),
                 "facts": facts,

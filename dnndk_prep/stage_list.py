@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dnndk_prep.code_version import code_version
-from dnndk_prep.errors import UsageError, nearest
+from dnndk_prep.errors import UsageError, unknown_name
 from dnndk_prep.graph.kinds import graph_file
 from dnndk_prep.quiet import quiet_start
 
@@ -106,13 +106,7 @@ class Selection:
         """Raises UsageError for a name that is no stage, and for a range that is empty."""
         for name in (self.first, self.last, self.only):
             if name is not None and name not in NAMES:
-                near = nearest(name, NAMES)
-                raise UsageError(
-                    f"there is no stage {name!r}",
-                    expected=", ".join(NAMES),
-                    found=name,
-                    remedy=f"did you mean {near[0]!r}?" if near else "name one of the stages",
-                )
+                raise unknown_name(f"there is no stage {name!r}", name, NAMES)
         if self.only is not None and (self.first is not None or self.last is not None):
             raise UsageError("--only stands alone", expected="--only STAGE, or --from and --to", remedy="leave one out")
         start = NAMES.index(self.only or self.first or NAMES[0])

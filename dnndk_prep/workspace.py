@@ -37,6 +37,7 @@ def sha256_outside(path: Path, key: str) -> str:
             expected="a file or folder that exists",
             found=str(path),
             remedy=f"correct {key}; a path in the YAML is relative to the YAML's folder",
+            code="K2D-0031",
         )
     total = hashlib.sha256()
     for file in sorted(item for item in path.rglob("*") if item.is_file()):
@@ -108,6 +109,7 @@ class Workspace:
                     expected="one run a workspace at a time",
                     found=f"process {handle.read().strip() or 'unknown'} in {self.root}",
                     remedy="wait for it, or give another workspace with --workspace DIR",
+                    code="K2D-0029",
                 ) from error
             handle.truncate(0)
             handle.write(str(os.getpid()))

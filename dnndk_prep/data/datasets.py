@@ -51,4 +51,5 @@ def _no_data() -> Dataset:
         expected="100 to 1000 of your images in calibration.path, or a dataset",
         found="dataset.name: none",
         remedy="set calibration.path: my_images, or dataset.name: folder with dataset.path",
+        code="K2D-0033",
     )

@@ -93,10 +93,11 @@ def inspect_model(path: Path) -> ModelFacts:
     """
     contents = scan(path)
     with expect_complete(str(path)):
-        return _facts(path, contents)
+        return facts_of(path, contents)
 
 
-def _facts(path: Path, contents: Contents) -> ModelFacts:
+def facts_of(path: Path, contents: Contents) -> ModelFacts:
+    """The facts of `contents`, which `scan` found at `path`. Raises ModelFileError as inspect_model does."""
     config = contents.architecture
     kind = KINDS[contents.kind if config is not None else "weights"]
     stored = _stored(contents)

@@ -165,6 +165,8 @@ def test_the_cli_runs_it(case: Case, saved_model_cli: Callable[..., str], tmp_pa
     assert_within([run_cli(saved_model_cli, case, None, tmp_path)], [case.wanted])
 
 
+# The program in C feeds it to both.
+@pytest.mark.parametrize("phased", [cnn], ids=["cnn"], indirect=True)
 def test_the_cli_feeds_the_learning_phase(phased: Case, saved_model_cli: Callable[..., str], tmp_path: Path):
     shown = saved_model_cli("show", "--dir", phased.saved, "--tag_set", "serve,small", "--signature_def", "classify")
     assert "inputs['keras_learning_phase'] tensor_info: dtype: DT_BOOL shape: () name: keras_learning_phase:0" in (
@@ -241,7 +243,7 @@ def test_training_batch_norms_use_the_batch(tmp_path: Path):
         assert_within([session.run(name, {"image:0": batch, "keras_learning_phase:0": True})], [trained])
 
 
-def test_the_layout_and_the_assets(case: Case, saved_model_cli: Callable[..., str]):
+def test_the_layout_and_the_assets(case: Case):
     names = {path.relative_to(case.exported / "saved_model").as_posix() for path in case.saved.rglob("*")}
     assert names == {"answer/3/saved_model.pb", "answer/3/assets", "answer/3/assets/labels.txt"}
     assert (case.saved / "assets" / "labels.txt").read_text().startswith("one\n")

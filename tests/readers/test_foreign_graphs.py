@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conversion import assert_within
+from conversion import OLDEST, assert_within
 from environments import READERS, without_tensorflow
 
 from dnndk_prep import cli
@@ -24,22 +25,33 @@ TRAINING = ("Switch", "Merge", "If", "RandomUniform", "PlaceholderWithDefault", 
 EXTRA = {"keep_prob": "  checkpoint: {folder}\n  inputs: {{image: [null, 12, 12, 3]}}\n"}
 
 
-@pytest.fixture(scope="module", params=READERS)
-def written(
-    request: pytest.FixtureRequest, old_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def writers(
+    old_python: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, Path]]:
+    """What each old TensorFlow wrote, once for all readers."""
+
+    @functools.cache
+    def written_by(version: str) -> dict[str, Path]:
+        folder = tmp_path_factory.mktemp(f"foreign-{version}")
+        done = subprocess.run(
+            [old_python(version), "-W", "ignore", Path(__file__).with_name("foreign_models.py"), folder],
+            capture_output=True,
+            text=True,
+            env=without_tensorflow(),
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return {case: Path(path) for case, path in json.loads(done.stdout.splitlines()[-1]).items()}
+
+    return written_by
+
+
+@pytest.fixture(params=READERS)
+def written(request: pytest.FixtureRequest, writers: Callable[[str], dict[str, Path]]) -> dict[str, Path]:
     """What one old TensorFlow wrote: the file to enter with, by the case."""
-    folder = tmp_path_factory.mktemp(f"foreign-{request.param}")
-    done = subprocess.run(
-        [old_python(request.param), "-W", "ignore", Path(__file__).with_name("foreign_models.py"), folder],
-        capture_output=True,
-        text=True,
-        env=without_tensorflow(),
-        stdin=subprocess.DEVNULL,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return {case: Path(path) for case, path in json.loads(done.stdout.splitlines()[-1]).items()}
+    return writers(request.param)
 
 
 def entered(path: Path, case: str, reader: str, out: Path) -> GraphArtifact:
@@ -49,6 +61,14 @@ def entered(path: Path, case: str, reader: str, out: Path) -> GraphArtifact:
     (out / "pipeline.yaml").write_text(yaml)
     assert cli.main(["run", str(out / "pipeline.yaml"), "--to", "optimize_for_inference"]) == 0
     return GraphArtifact.load(out / "workspace" / "optimize_for_inference")
+
+
+@functools.cache
+def entered_once(path: Path, case: str) -> GraphArtifact:
+    """The same at the oldest level, which every reader gets."""
+    out = path.parent / "entered"
+    out.mkdir()
+    return entered(path, case, OLDEST, out)
 
 
 @pytest.mark.parametrize("level", ["1.9", "1.15"])
@@ -75,9 +95,9 @@ WITH_VARIABLES = ("layers_flag", "keep_prob", "training_mode", "saved_model")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_read_by_the_oldest_tensorflow(reader, written: dict[str, Path], case: str, tmp_path: Path):
+def test_it_is_read_by_the_oldest_tensorflow(reader, written: dict[str, Path], case: str):
     path = written[case]
-    graph = entered(path, case, "1.9", tmp_path)
+    graph = entered_once(path, case)
     with np.load(path.parent / "in.npz") as given, np.load(path.parent / "out.npz") as gave:
         feeds = dict(zip(graph.input_names, [given[key] for key in sorted(given)], strict=True))
         assert_within(reader.run(graph, feeds), [gave[f"y{i}"] for i in range(len(gave.files))])

@@ -71,11 +71,27 @@ def test_it_does_not_depend_on_where_the_package_lies(copy: Path):
     assert versions() == here
 
 
+# The libraries once for all stages: a process of its own for each would take most of its time to import TensorFlow.
+EACH_STAGE = """
+import os, sys, keras, tensorflow, tf_keras
+for stage in sys.argv[1:]:
+    if os.fork() == 0:
+        __import__(f"dnndk_prep.stages.{stage}")
+        print(stage, *(name for name in sys.modules if name.startswith("dnndk_prep")), flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """The package's modules that an interpreter has after it imported a stage."""
+    done = subprocess.run([sys.executable, "-c", EACH_STAGE, *NAMES], capture_output=True, text=True, check=True)
+    return {stage: set(modules) for stage, *modules in (line.split() for line in done.stdout.splitlines())}
+
+
 @pytest.mark.parametrize("stage", NAMES)
-def test_it_finds_what_python_imports(stage: str):
+def test_it_finds_what_python_imports(stage: str, loaded: dict[str, set[str]]):
     """The same modules as the interpreter loads (and those that functions import later)."""
-    code = f"import sys, dnndk_prep.stages.{stage}\nprint(*(n for n in sys.modules if n.startswith('dnndk_prep')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert len(loaded) > 5
-    assert loaded <= imported_by(f"dnndk_prep.stages.{stage}")
+    assert len(loaded[stage]) > 5
+    assert loaded[stage] <= imported_by(f"dnndk_prep.stages.{stage}")

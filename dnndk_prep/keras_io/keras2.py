@@ -282,4 +282,5 @@ def _no_form(name: str, key: str, value: Any) -> ModelFileError:
         expected="settings that Keras 2 and Keras 3 share",
         found=f"{key}: {value!r}",
         remedy=f"build the model without {key} in {name!r}, and save it again",
+        code="K2D-0006",
     )

@@ -100,6 +100,7 @@ def _of_another_keras(file: str) -> ModelFileError:
         expected="the architecture as Keras 1 writes it, with Convolution2D, border_mode and dim_ordering",
         found="layer_0, layer_1, ... in the weights file, which tells neither names nor the layout of kernels",
         remedy="build the model in Keras 1, and give its model.to_json() with these weights",
+        code="K2D-0020",
     )
 
 

@@ -86,6 +86,7 @@ class Turner:
             expected="a layer that works the same on channels_last",
             found=found,
             remedy="build the model with data_format='channels_last' and train it again",
+            code="K2D-0020",
         )
 
     def settle(self, call: Call, order: Order) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from dnndk_prep.check import check
 from dnndk_prep.check.network import Network, from_graph_def
-from dnndk_prep.check.result import CheckResult
+from dnndk_prep.check.result import CheckResult, fix_text
 from dnndk_prep.dpu import targets
 from dnndk_prep.dpu.resolve import dpu_of
 from dnndk_prep.errors import TargetError
+from dnndk_prep.export.bundle import bundle_graph
 from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.fix import CUT_RESCALING
 from dnndk_prep.graph.topology import node_of
 from dnndk_prep.stages.context import StageContext
 
@@ -27,11 +30,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
     if not target.bundles:
         ctx.say("dpu_check: nothing to check, since target.bundles is false")
         return {"checks": []}
-    network, board = _network(GraphArtifact.load(ctx.inputs["optimize_for_inference"])), targets.board(target.board)
-    results = {
-        toolchain.name: check(network, dpu_of(board, toolchain), options.family)
-        for toolchain in board.chosen(target.toolchain)
-    }
+    graph, board = GraphArtifact.load(ctx.inputs["optimize_for_inference"]), targets.board(target.board)
+    network, fixes = network_of(graph), ctx.cfg.optimize_for_inference.fixes
+    results = {}
+    for toolchain in board.chosen(target.toolchain):
+        dpu = dpu_of(board, toolchain)
+        # The quantizer reads the graph as the bundle holds it.
+        findings = check(network_of(bundle_graph(graph, toolchain)), dpu, options.family).findings
+        left = tuple(item for item in findings if (item.fix, item.fix in fixes) != (CUT_RESCALING, True))
+        results[toolchain.name] = replace(check(network, dpu, options.family), findings=left)
     facts = {name: {"target": result.target, **result.as_dict()} for name, result in results.items()}
     (ctx.out / CHECK_JSON).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     texts = [f"{name}: {result.as_text()}\n" for name, result in results.items()]
@@ -42,7 +49,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     return {"checks": [_summary(name, result) for name, result in results.items()]}
 
 
-def _network(graph: GraphArtifact) -> Network:
+def network_of(graph: GraphArtifact) -> Network:
+    """The graph as the check reads it."""
     inputs, outputs = ([node_of(name) for name in names] for names in (graph.input_names, graph.output_names))
     return from_graph_def(graph.graph_def, inputs, outputs, {spec.name: spec.shape for spec in graph.inputs})
 
@@ -72,7 +80,12 @@ def _summary(name: str, result: CheckResult) -> dict[str, Any]:
             for node in reversed(broken.values())
         ],
         "findings": [
-            {"node": item.node, "finding": item.finding, "what": item.what, "remedy": item.remedy}
+            {
+                "node": item.node,
+                "finding": item.finding,
+                "what": item.what,
+                "remedy": f"{item.remedy}; or {fix_text(item)}" if item.fix else item.remedy,
+            }
             for item in reversed(marked.values())
         ],
     }

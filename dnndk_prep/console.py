@@ -116,13 +116,14 @@ class Terminal(Console):
         from tqdm import tqdm
 
         tqdm.monitor_interval = 0
-        self._bar = tqdm(total=1.0, file=self._out, leave=False, dynamic_ncols=True, delay=REFRESH)
+        self._bar = tqdm(total=1.0, file=self._out, leave=False, dynamic_ncols=True, bar_format="...")
         self._ticker.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._over.set()
         self._ticker.join()
+        self._bar.clear()
         self._bar.close()
 
     def tell(self, event: Event) -> None:

@@ -17,6 +17,7 @@ from dnndk_prep import (
     check_command,
     graph_commands,
     pipeline_commands,
+    quantize_command,
     start_commands,
     target_commands,
 )
@@ -111,6 +112,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _add_inspect(commands.add_parser("inspect", help="say what a model file holds", description=described(inspect)))
     graph_commands.add_commands(commands)
     target_commands.add_commands(commands)
+    quantize_command.add_commands(commands)
     _add_ckpt2keras(
         commands.add_parser("ckpt2keras", help="a checkpoint as Keras weights", description=described(ckpt2keras))
     )

@@ -84,3 +84,15 @@ def _chosen(fix: Node, seen: Seen, x: np.ndarray) -> np.ndarray:
     position = pow2.choose(x, bits, method, mode, (low, high))
     seen.add(position, low, high)
     return pow2.quantize(x, bits, position, mode)
+
+
+def takes_any_batch(nodes: Iterable[Node], batch: Batch) -> bool:
+    """Whether the graph takes any number of the batch's examples, and each array has the same number."""
+    shapes = [item.attrs["shape"].shape for item in nodes if item.op == "Placeholder" and "shape" in item.attrs]
+    is_free = all(shape.unknown_rank or (len(shape.dim) > 0 and shape.dim[0].size == -1) for shape in shapes)
+    return is_free and len({len(array) if array.ndim else None for array in batch.values()}) == 1
+
+
+def first_examples(batch: Batch, count: int) -> Batch:
+    """The first `count` examples of a batch."""
+    return {name: array[:count] for name, array in batch.items()}

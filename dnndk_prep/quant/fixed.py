@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.graph.fix_neurons import EVALUATE, FIX_NEURON
+from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.topology import node_of, reachable
 from dnndk_prep.quant.matching import execution_order, renamed
 from dnndk_prep.quant.network import Node, attribute, by_name, node, to_graph_def
@@ -90,6 +91,5 @@ def _shapes(nodes: Sequence[Node]) -> dict[str, list[tf.TensorShape]]:
     plain = [
         replace(item, op="Identity", attrs={"T": item.attrs["T"]}) if item.op == FIX_NEURON else item for item in nodes
     ]
-    with tf.Graph().as_default() as graph:
-        tf.graph_util.import_graph_def(to_graph_def(plain), name="")
-    return {op.name: [tensor.shape for tensor in op.outputs] for op in graph.get_operations()}
+    operations = imported(to_graph_def(plain)).get_operations()
+    return {op.name: [tensor.shape for tensor in op.outputs] for op in operations}

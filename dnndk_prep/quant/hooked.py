@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.errors import StageError
+from dnndk_prep.graph.run import imported
+from dnndk_prep.graph.weights import stand_ins
 from dnndk_prep.quant.fixed import pruned
 from dnndk_prep.quant.network import Node, to_def
 
@@ -31,9 +34,8 @@ class HookedGraph:
         made, self._kept = self._python_nodes({item.name: item for item in needed if item.name in hooks}, hooks)
         graph_def = GraphDef()
         graph_def.node.extend(made.get(item.name) or to_def(item) for item in needed)
-        self._graph = tf.Graph()
-        with self._graph.as_default():
-            tf.graph_util.import_graph_def(graph_def, name="")
+        self._graph = imported(graph_def)
+        self._weights = stand_ins(graph_def)[1]
         options = tf.compat.v1.ConfigProto()
         # The graph as it stands: an optimizer that merged or moved factors would change the last bits.
         options.graph_options.rewrite_options.disable_meta_optimizer = True
@@ -48,7 +50,7 @@ class HookedGraph:
         """
         operation = self._graph.get_operation_by_name
         wanted = [operation(name).outputs[0] for name in fetches], [operation(name) for name in only]
-        given = {operation(name).outputs[0]: value for name, value in feeds.items()}
+        given = {f"{name}:0": value for name, value in feeds.items()} | self._weights
         try:
             return self._session.run(wanted, given)[0]
         except tf.errors.OpError as error:
@@ -87,7 +89,7 @@ class HookedGraph:
 
         return guarded
 
-    def __enter__(self) -> HookedGraph:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

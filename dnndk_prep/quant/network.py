@@ -14,7 +14,8 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 
 from dnndk_prep.graph.form_tools import Tools
 from dnndk_prep.graph.topology import node_of
-from dnndk_prep.graph.weights import constant, value_of
+from dnndk_prep.graph.weights import ALIGNMENT, constant, room, value_of
+from dnndk_prep.wire import LARGE
 
 FLOAT = tf.float32.as_datatype_enum
 INT32 = tf.int32.as_datatype_enum
@@ -36,6 +37,11 @@ class Node:
     def __post_init__(self) -> None:
         if self.attrs is None:
             object.__setattr__(self, "attrs", {})
+        if self.value is not None and self.value.nbytes > LARGE and self.value.ctypes.data % ALIGNMENT:
+            # Where TensorFlow computes with it as it lies: nothing that is made of the graph copies it again.
+            place = room(self.value.shape, self.value.dtype)
+            place[...] = self.value
+            object.__setattr__(self, "value", place)
 
     @property
     def array(self) -> np.ndarray:

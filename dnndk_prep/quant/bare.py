@@ -1,0 +1,67 @@
+"""Quantizes a graph file with batches from an .npz, and writes the files: all without a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dnndk_prep.errors import ModelFileError
+from dnndk_prep.graph.freeze import VARIABLES
+from dnndk_prep.graph.readers import for_reader
+from dnndk_prep.graph.safety import refuse_unsafe
+from dnndk_prep.graph.sources import read_source
+from dnndk_prep.graph.topology import by_name, require
+from dnndk_prep.quant.calibration import Batch
+from dnndk_prep.quant.calibration_data import BatchFile, require_meaning
+from dnndk_prep.quant.files import Written, write
+from dnndk_prep.quant.settings import Settings
+from dnndk_prep.quant.vendor import Quantization, plan, quantize
+
+# The TensorFlow inside vai_q_tensorflow: what it does not read, it does not quantize.
+READER = "1.15"
+
+
+def quantize_file(
+    graph: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    calibration: Path,
+    out: Path,
+    settings: Settings,
+    shows_progress: bool,
+) -> tuple[Quantization, Written]:
+    """Write the files of the quantization into `out`, which is made.
+
+    Raises UnsafeFileError, ModelFileError or StageError for a graph that may not run, or cannot be quantized, and for
+    calibration data that mean nothing.
+    """
+    source = read_source(graph)
+    require([*inputs, *outputs], by_name(source.graph_def), "node")
+    refuse_unsafe(source.graph_def, source.file)
+    _refuse_variables(source.file, [node.name for node in source.graph_def.node if node.op in VARIABLES])
+    graph_def = for_reader(source.graph_def, READER, frozenset(node.name for node in source.graph_def.node))
+    batches = BatchFile(calibration, inputs)
+    first, notes = require_meaning(iter(batches))
+    fed = {name: [None, *array.shape[1:]] for name, array in first.items()}
+    made = plan(graph_def, inputs, outputs, fed, settings)
+    quantized = quantize(made, progress(batches, len(batches), shows_progress))
+    out.mkdir(parents=True, exist_ok=True)
+    written = write(out, quantized, batches, first)
+    return quantized, Written(written.errors, written.artifact, written.dumped, (*notes, *written.warnings))
+
+
+def progress(batches: BatchFile | Iterator[Batch], count: int, shows: bool) -> Iterator[Batch]:
+    """The batches, with a bar and the time left on a terminal."""
+    yield from tqdm(batches, "calibration", count, unit="batch", disable=not shows, leave=False)
+
+
+def _refuse_variables(file: str, variables: Sequence[str]) -> None:
+    if variables:
+        raise ModelFileError(
+            f"the graph in {file} has variables, which have no values without their checkpoint",
+            expected="a frozen graph",
+            found=f"{len(variables)} variables: {', '.join(variables[:3])}",
+            remedy="freeze it: model.path and model.checkpoint in pipeline.yaml, then run --to freeze_graph",
+        )

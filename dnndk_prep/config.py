@@ -73,6 +73,38 @@ class CalibrationSection(Section):
     batch_size: Count = key(10, "how many the quantizer is fed at a time")
 
 
+Choice = Literal[0, 1]
+Align = Literal[0, 1, 2]
+Width = Annotated[int, Field(strict=True, ge=2, le=32)]
+
+
+class QuantizeSection(Section):
+    """What the vendor's quantizer makes of the optimized graph, on the host; keys are flags of vai_q_tensorflow."""
+
+    mode: Literal["vendor", "best"] = key("vendor", "vendor: what vai_q_tensorflow chooses")
+    method: Literal[0, 1, 2] = key(1, "0: non-overflow, 1: least error, 2: 1, but relative for depthwise weights")
+    weight_bit: Width = key(8, "bits of weights and biases")
+    activation_bit: Width = key(8, "bits of activations")
+    nodes_bit: dict[str, Width] = key({}, "bits of single nodes: {node: bits}", {"conv1/Conv2D": 8})
+    nodes_method: dict[str, Literal[0, 1, 2]] = key({}, "methods of single nodes: {node: method}", {"conv1/Relu": 0})
+    align_concat: Align = key(0, "one position for what is concatenated: 0 always, 1 where it is an output, 2 never")
+    align_pool: Align = key(0, "one position for what is pooled: 0 always, 1 where it is an output, 2 never")
+    adjust_shift_cut: Choice = key(1, "weights move where the DPU cannot shift the sum")
+    adjust_shift_bias: Literal[0, 1, 2] = key(1, "biases move: 0 not, 1 by the sum's shift, 2 by the kernel's size")
+    simulate_dpu: Choice = key(1, "average pools, leaky relus and hard-sigmoids as the DPU computes them")
+    scale_all_avgpool: Choice = key(1, "average pools of all kernels, not of the DPU's own alone")
+    do_cle: Choice = key(0, "1: cross-layer equalization")
+    replace_relu6: Choice = key(1, "Relu6 becomes Relu in the equalization")
+    replace_sigmoid: Choice = key(0, "1: Sigmoid becomes hard-sigmoid")
+    ignore_nodes: tuple[str, ...] = key((), "nodes that stay in float")
+
+    @model_validator(mode="after")
+    def _known_mode(self) -> QuantizeSection:
+        if self.mode != "vendor":
+            raise ValueError("quantize.mode: best is not there yet; expected vendor")
+        return self
+
+
 def _boards(schema: dict[str, Any]) -> None:
     schema["enum"] = [board.name for board in targets.boards()]
 
@@ -157,6 +189,7 @@ class Config(Section):
     optimize_for_inference: OptimizeSection = OptimizeSection()
     dpu_check: DpuCheckSection = DpuCheckSection()
     calibration: CalibrationSection = CalibrationSection()
+    quantize: QuantizeSection = QuantizeSection()
     target: TargetSection = TargetSection()
     saved_model: SavedModelSection = SavedModelSection()
     tensorboard: TensorboardSection = TensorboardSection()

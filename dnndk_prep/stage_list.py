@@ -55,13 +55,21 @@ STAGES: tuple[Stage, ...] = (
     Stage("calib_input", ("optimize_for_inference",), ("calibration", "target.bundles", *PROOF)),
     # train_save tells what the user's model is called.
     Stage(
+    Stage(
+        "quantize",
+        ("optimize_for_inference", "calib_input"),
+        ("quantize", "calibration", "target.bundles", *PROOF),
+    ),
         "export",
         ("train_save", "keras_2_tf", "optimize_for_inference", "calib_input"),
         ("target", "saved_model", "tensorboard", "graph", "keras_2_tf", "model.path", "model.custom_objects"),
     ),
     Stage(
         "report",
-        ("train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "dpu_check", "calib_input", "export"),
+        (
+            *("train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "dpu_check", "calib_input"),
+            *("quantize", "export"),
+        ),
         ("target",),
         tells_facts=True,
     ),

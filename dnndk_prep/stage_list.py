@@ -53,13 +53,13 @@ STAGES: tuple[Stage, ...] = (
     Stage("optimize_for_inference", ("freeze_graph", "keras_2_tf"), ("optimize_for_inference", *PROOF)),
     Stage("dpu_check", ("optimize_for_inference",), ("target", "dpu_check")),
     Stage("calib_input", ("optimize_for_inference",), ("calibration", "target.bundles", *PROOF)),
-    # train_save tells what the user's model is called.
-    Stage(
     Stage(
         "quantize",
         ("optimize_for_inference", "calib_input"),
         ("quantize", "calibration", "target.bundles", *PROOF),
     ),
+    # train_save tells what the user's model is called.
+    Stage(
         "export",
         ("train_save", "keras_2_tf", "optimize_for_inference", "calib_input"),
         ("target", "saved_model", "tensorboard", "graph", "keras_2_tf", "model.path", "model.custom_objects"),

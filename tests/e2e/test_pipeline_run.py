@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,9 +91,9 @@ def test_every_artifact_of_the_contract_is_there(shipped: Path):
 
 
 def test_no_artifact_names_a_folder_of_this_machine(shipped: Path):
-    for path in (shipped / "workspace").rglob("*"):
-        if path.is_file() and path.name != ".lock":
-            assert str(shipped).encode() not in path.read_bytes(), path
+    for stage in STAGES:
+        for path in (shipped / "workspace" / stage).rglob("*"):
+            assert path.is_dir() or str(shipped).encode() not in path.read_bytes(), path
 
 
 def test_a_second_run_runs_nothing_and_is_quick_to_say_so(shipped: Path):
@@ -108,26 +109,27 @@ def test_the_report_tells_accuracy_and_nodes(shipped: Path):
     assert "%" in text
 
 
-def test_all_three_sources_give_the_same_frozen_graph(shipped: Path, tmp_path: Path):
-    graphs = {}
-    for source in ("complete", "checkpoint", "json_weights"):
-        words = ["--set", f"keras_2_tf.source={source}", "--from", "keras_2_tf", "--to", "freeze_graph"]
-        pipeline(shipped, *words)
-        graphs[source] = (shipped / "workspace" / "freeze_graph" / "frozen_graph.pb").read_bytes()
-    assert len(set(graphs.values())) == 1
-    pipeline(shipped)
+@pytest.fixture
+def copied(shipped: Path, tmp_path: Path) -> Path:
+    """A copy of the shipped folder after its run, for tests that run some of it otherwise."""
+    return Path(shutil.copytree(shipped, tmp_path / "copy"))
 
 
-def test_kept_variables_go_through_the_graph_stages(shipped: Path):
-    words = ["--set", "freeze_graph.keep_vars=[conv1/kernel]", "--to", "optimize_for_inference"]
-    pipeline(shipped, *words)
-    assert facts(shipped, "freeze_graph")["kept_variables"] == ["conv1/kernel"]
-    assert facts(shipped, "optimize_for_inference")["proof"]["probe"]["max_abs_diff"] <= 1e-5
-    done = pipeline(shipped, "--set", "freeze_graph.keep_vars=[conv1/kernel]", "--to", "export", code=4)
-    assert "take no graph with variables" in done.stderr
-    done = pipeline(shipped, "--set", "freeze_graph.keep_vars=[conv1/kernal]", "--to", "freeze_graph", code=4)
+def test_all_three_sources_give_the_same_frozen_graph(copied: Path):
+    graphs = [(copied / "workspace" / "freeze_graph" / "frozen_graph.pb").read_bytes()]
+    for source in ("checkpoint", "json_weights"):
+        pipeline(copied, "--set", f"keras_2_tf.source={source}", "--from", "keras_2_tf", "--to", "freeze_graph")
+        graphs.append((copied / "workspace" / "freeze_graph" / "frozen_graph.pb").read_bytes())
+    assert len(set(graphs)) == 1
+
+
+def test_kept_variables_go_through_the_graph_stages(copied: Path):
+    done = pipeline(copied, "--set", "freeze_graph.keep_vars=[conv1/kernal]", "--to", "freeze_graph", code=4)
     assert "conv1/kernel" in done.stderr
-    pipeline(shipped)
+    done = pipeline(copied, "--set", "freeze_graph.keep_vars=[conv1/kernel]", "--to", "export", code=4)
+    assert facts(copied, "freeze_graph")["kept_variables"] == ["conv1/kernel"]
+    assert facts(copied, "optimize_for_inference")["proof"]["probe"]["max_abs_diff"] <= 1e-5
+    assert "take no graph with variables" in done.stderr
 
 
 def test_a_users_model_is_taken_in_unchanged(shipped: Path, tmp_path: Path):
@@ -169,20 +171,27 @@ preprocess: {channels: gray, scale: 0.004}
 PARTS = ("train", "test")
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
-def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path: Path, kind: signal.Signals):
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder beside the data in which a small training went to its end."""
+    parent = tmp_path_factory.mktemp("training")
     sample = np.load(ROOT / "dnndk_prep" / "data" / "fashion_mnist_8k.npz")
     images = {f"x_{part}": np.pad(sample[f"x_{part}"][:600], ((0, 0), (2, 2), (2, 2)))[..., None] for part in PARTS}
     labels = {f"y_{part}": sample[f"y_{part}"][:600].astype(np.int64) for part in PARTS}
-    np.savez(tmp_path / "small.npz", **images, **labels)
-    for name in ("whole", "broken"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "pipeline.yaml").write_text(FAST)
-    pipeline(tmp_path / "whole", "--to", "train_save")
+    np.savez(parent / "small.npz", **images, **labels)
+    (parent / "whole").mkdir()
+    (parent / "whole" / "pipeline.yaml").write_text(FAST)
+    pipeline(parent / "whole", "--to", "train_save")
+    return parent / "whole"
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
+def test_an_interrupted_training_ends_as_an_undisturbed_one(undisturbed: Path, kind: signal.Signals):
+    broken = undisturbed.parent / kind.name
+    broken.mkdir()
+    (broken / "pipeline.yaml").write_text(FAST)
     command = [sys.executable, "-m", "dnndk_prep", "run", "pipeline.yaml", "--to", "train_save"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path / "broken", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, cwd=broken, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert any("epoch 1/2" in line for line in process.stdout)
     process.send_signal(kind)
@@ -191,11 +200,11 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path: Path, kind
         assert process.returncode == 130
         assert "train_save interrupted; go on with:" in err
         assert "Traceback" not in err
-    done = pipeline(tmp_path / "broken", "--to", "train_save")
+    done = pipeline(broken, "--to", "train_save")
     assert "training goes on after epoch 1" in done.stdout
     for name in ("k_complete_model.h5", "model.keras", "k_model_weights.h5"):
-        whole = (tmp_path / "whole" / "workspace" / "train_save" / name).read_bytes()
-        assert (tmp_path / "broken" / "workspace" / "train_save" / name).read_bytes() == whole, name
+        whole = (undisturbed / "workspace" / "train_save" / name).read_bytes()
+        assert (broken / "workspace" / "train_save" / name).read_bytes() == whole, name
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])

@@ -196,7 +196,8 @@ def test_names_that_fill_the_memory(tmp_path: Path) -> None:
         first = content.index(long, first + 1)
     content[first : first + 4000 * 16] = content[first : first + 16] * 4000
     path.write_bytes(content)
-    with pytest.raises(UnsafeFileError, match=r"in need of more than \d+ bytes of memory"):
+    # On a busy machine the limit of time may be the first that is met.
+    with pytest.raises(UnsafeFileError, match=r"in need of more than \d+ bytes of memory|does not come to an end"):
         scan_weights(path)
 
 

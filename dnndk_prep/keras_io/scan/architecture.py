@@ -76,7 +76,8 @@ def check_architecture(
         (walk.unknown, ModelFileError, *_of_unknown(architecture, walk.unknown, file)),
     ):
         if found:
-            raise error(problem, expected=expected, found=_listed(found), remedy=remedy)
+            code = "K2D-0025" if found is walk.unknown else None
+            raise error(problem, expected=expected, found=_listed(found), remedy=remedy, code=code)
 
 
 def _of_unknown(architecture: Any, unknown: list[str], file: str) -> tuple[str, str, str]:

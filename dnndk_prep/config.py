@@ -48,10 +48,25 @@ class FreezeGraphSection(Section):
     keep_vars: tuple[str, ...] = key((), "names that stay variables, loadable from the checkpoint")
 
 
+FixName = Literal[
+    "clip",
+    "cut_rescaling",
+    "early_relu",
+    "later_output",
+    "leaky_26_256",
+    "norm_before_add",
+    "norm_behind_mean",
+    "zero_bias",
+]
+
+
 class OptimizeSection(Section):
     """What the rewrites do where asked."""
 
     unshare: Flag = key(False, "true: a layer that is used more than once gets weights of its own for each time")
+    fixes: tuple[FixName, ...] = key(
+        (), "mend what the quantizers do unsaid; dpu_check names what fits", ["later_output", "early_relu"]
+    )
 
 
 class DpuCheckSection(Section):

@@ -13,6 +13,9 @@ from dnndk_prep.dpu.targets import Board, Toolchain
 # A folder with more files than this is one line of the artifacts' table.
 MANY_FILES = 10
 NONE = "-"
+# The graphs of the quantize stage, and how accuracy is told of each.
+QUANTIZED = ("vendor", "best")
+SHARES = ("top1", "top5", "mean_iou")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ def render(facts: ReportFacts) -> str:
             "rewrites": [row for stage in facts.stages for row in _rewrite_rows(stage)],
             "findings": [(stage["stage"], text) for stage in facts.stages for text in stage["warnings"]],
             "checks": [item for stage in facts.stages for item in stage["facts"].get("checks", ())],
+            "quantized": [item for stage in facts.stages if (item := _quantized(stage))],
             "bundles": [item for stage in facts.stages for item in stage["facts"].get("bundles", ())],
             "saved_models": [item for stage in facts.stages if (item := stage["facts"].get("saved_model"))],
             "artifacts": [(stage["stage"], *row) for stage in facts.stages for row in _artifact_rows(stage)],
@@ -73,12 +77,36 @@ def _proof(stage: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _accuracy_rows(stage: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     accuracy = _proof(stage).get("accuracy")
-    if not accuracy:
-        return
+    if accuracy:
+        yield _accuracy_row(stage["stage"], accuracy)
+    for item in stage["facts"].get("fixes", ()):
+        if item["accuracy"]:
+            yield _accuracy_row(f"{stage['stage']}, fix {item['fix']}", item["accuracy"])
+    for name, found in stage["facts"].get("accuracy", {}).items():
+        # The float graph has its row under the stage that made it.
+        if name in QUANTIZED:
+            yield _accuracy_row(f"{stage['stage']}, {name} int8", found)
+
+
+def _quantized(stage: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the section about quantization tells; None for another stage, and where nothing was quantized."""
+    facts = stage["facts"]
+    if not facts.get("fix_neurons"):
+        return None
+    measured = {name: found for name, found in facts["accuracy"].items() if isinstance(found, Mapping)}
+    rows = [(name, *(_share(found[key]) for key in SHARES), found["images"]) for name, found in measured.items()]
+    flags = [f"--{name} {value}" for name, value in facts["flags"].items()]
+    return {**facts, "rows": rows, "flags": ", ".join(flags), "reason": facts["accuracy"].get("reason")}
+
+
+def _share(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.2f} %"
+
+
+def _accuracy_row(after: str, accuracy: Mapping[str, Any]) -> tuple[str, str, str]:
     if accuracy["top1"] is None:
-        yield stage["stage"], f"not measured: {accuracy['reason'] or 'no reason given'}", NONE
-    else:
-        yield stage["stage"], f"{100 * accuracy['top1']:.2f} %", str(accuracy["images"])
+        return after, f"not measured: {accuracy['reason'] or 'no reason given'}", NONE
+    return after, f"{100 * accuracy['top1']:.2f} %", str(accuracy["images"])
 
 
 def _difference_rows(stage: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -89,6 +117,9 @@ def _difference_rows(stage: Mapping[str, Any]) -> Iterator[tuple[str, str, str, 
         yield stage["stage"], f"probe: {probe.get('source') or 'batch'}", _number(probe["max_abs_diff"]), tolerance
     if test := proof.get("test"):
         yield stage["stage"], "test images", _number(test["max_abs_diff"]), _number(test.get("tolerance"))
+    for item in stage["facts"].get("fixes", ()):
+        what = f"{item['fed']}, fix {item['fix']} against the graph without it ({len(item['nodes'])} nodes)"
+        yield stage["stage"], what, _number(item["max_abs_diff"]), _number(item["tolerance"])
     for item in stage["facts"].get("bundles", ()):
         what = f"{item.get('fed', 'first calibration batch')}, for {item['toolchain']}"
         yield stage["stage"], what, _number(item["max_abs_diff"]), _number(item["tolerance"])

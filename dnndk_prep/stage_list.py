@@ -40,6 +40,8 @@ class Stage:
 # A model of the user's can be proven without data, the sample cannot.
 PROOF = ("dataset", "preprocess", "seed", "model.given")
 ENDS = ("graph.inputs", "graph.outputs", "graph.batch")
+# One of them is a matter of the quantizers' flags.
+FIXES = "optimize_for_inference.fixes"
 
 STAGES: tuple[Stage, ...] = (
     Stage("train_save", (), ("model", "dataset", "preprocess", "seed", "train_save")),
@@ -51,7 +53,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("freeze_graph", ("keras_2_tf",), ("freeze_graph", "graph.reader", *PROOF)),
     # The proof compares with the reference outputs, which keras_2_tf keeps.
     Stage("optimize_for_inference", ("freeze_graph", "keras_2_tf"), ("optimize_for_inference", *PROOF)),
-    Stage("dpu_check", ("optimize_for_inference",), ("target", "dpu_check")),
+    Stage("dpu_check", ("optimize_for_inference",), ("target", "dpu_check", FIXES)),
     Stage("calib_input", ("optimize_for_inference",), ("calibration", "target.bundles", *PROOF)),
     Stage(
         "quantize",
@@ -62,7 +64,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "export",
         ("train_save", "keras_2_tf", "optimize_for_inference", "calib_input"),
-        ("target", "saved_model", "tensorboard", "graph", "keras_2_tf", "model.path", "model.custom_objects"),
+        ("target", "saved_model", "tensorboard", "graph", FIXES, "keras_2_tf", "model.path", "model.custom_objects"),
     ),
     Stage(
         "report",

@@ -28,7 +28,7 @@ CLOSE = 1e-4
 class Form:
     """One activation: what it is, the nodes that make it, and the value that it reads.
 
-    number: the slope of a leaky_relu, the ceiling of a clipped relu.
+    number: the slope of a leaky_relu, the ceiling of a relu_n or a clip.
     """
 
     kind: str
@@ -47,7 +47,17 @@ def find_forms(network: Network) -> list[Form]:
     taken: set[str] = set()
     found: list[Form] = []
     # The order of the quantizer's patterns: a hard-swish holds a hard-sigmoid, and that a relu6.
-    for match in (_hard_swish, _hard_sigmoid, _swish, _keras_hard_sigmoid, _leaky, _relu_pair, _ceiling, _single):
+    for match in (
+        _hard_swish,
+        _hard_sigmoid,
+        _swish,
+        _keras_hard_sigmoid,
+        _leaky,
+        _relu_pair,
+        _ceiling,
+        _clip,
+        _single,
+    ):
         for op in network.ops.values():
             form = match(network, op) if op.name not in taken else None
             if form is not None and not taken.intersection(form.nodes) and _is_closed(network, form):
@@ -221,6 +231,16 @@ def _ceiling(network: Network, op: Op) -> Form | None:
         return None
     kind = "relu_six" if abs(limited[1] - 6) <= CLOSE else "relu_n"
     return Form(kind, (inner.name, op.name), network.source(inner.inputs[0]), limited[1])
+
+
+def _clip(network: Network, op: Op) -> Form | None:
+    """max(min(x, c), 0), which the quantizers leave as it is."""
+    floored = _with_number(network, op, ("Maximum",), 0)
+    inner = None if floored is None else network.maker(floored[0])
+    limited = None if inner is None else _with_number(network, inner, ("Minimum",))
+    if limited is None or inner is None:
+        return None
+    return Form("clip", (inner.name, op.name), network.source(limited[0]), limited[1])
 
 
 def _single(network: Network, op: Op) -> Form | None:

@@ -28,7 +28,7 @@ OPS_IF_READS = {
 # Activations as operators of their own.
 FORMS_ALWAYS = {"tf1": words("relu relu_six"), "tf2": words("leaky_relu prelu hsigmoid hswish")}
 FORMS_IF_READS = {
-    "tf1": words("hsigmoid hswish swish leaky_relu relu_n"),
+    "tf1": words("hsigmoid hswish swish leaky_relu relu_n clip"),
     # It writes both in their hard form.
     "tf2": words("sigmoid swish"),
 }

@@ -110,7 +110,14 @@ def _finding_lines(items: list[Finding]) -> list[str]:
         *_head(f"{first.severity}: {_names([item.node for item in items])}  [{first.finding}]"),
         *_field("what", _first_of([item.what for item in items])),
         *_field("do", first.remedy),
+        *_field("or set", None if first.fix is None else fix_text(first)),
     ]
+
+
+def fix_text(item: Finding) -> str:
+    """The key of the YAML that mends a finding, and what that does to the numbers."""
+    effect = "keeps the numbers" if item.exact else "changes the numbers, by how much is measured"
+    return f"optimize_for_inference.fixes: [{item.fix}], which {effect}"
 
 
 def _first_of(texts: Sequence[str | None]) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from dnndk_prep.data.calibration_files import ARRAYS, IMAGES, MODULE
 from dnndk_prep.dpu.targets import Board, Toolchain
 from dnndk_prep.errors import StageError
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
+from dnndk_prep.graph.quantizer_forms import quantizer_forms
+from dnndk_prep.graph.readers import for_reader
 
 GRAPH_FILE = "optimized_graph.pb"
 CHECK, CHECK_OUTPUTS = "check.py", "check_outputs.npz"
@@ -41,6 +43,8 @@ class BundleSpec:
     expected: Sequence[np.ndarray]
     # Shapes of one calibration batch by input name: they stand in for sizes that the graph leaves open.
     feed_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    # Input -> the node at which the quantizer begins in its place, behind a rescaling that stays in float.
+    begin: Mapping[str, str] = field(default_factory=dict)
 
 
 def net_name(stem: str) -> str:
@@ -84,6 +88,17 @@ def calibration_batch(folder: Path, iteration: int) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in feeds.items()}
 
 
+def bundle_graph(graph: GraphArtifact, toolchain: Toolchain, keep: Iterable[str] = ()) -> GraphArtifact:
+    """The graph as the toolchain's quantizer reads it rightly; the nodes in `keep` have their names, as its ends have.
+
+    Raises StageError where the toolchain's TensorFlow has no form for a node.
+    """
+    names = frozenset([*graph.input_names, *graph.output_names, *keep])
+    at_level = for_reader(graph.graph_def, toolchain.reader, names)
+    graph_def = quantizer_forms(at_level, toolchain.family, toolchain.reader, names)
+    return replace(graph, graph_def=graph_def, reader=toolchain.reader)
+
+
 def calibration_count(folder: Path) -> int:
     """How many samples `folder` holds: the lines of its list of images, or the rows of its arrays."""
     listed = folder / LIST_FILE
@@ -104,7 +119,8 @@ def write_graph_bundle(folder: Path, spec: BundleSpec, scripts: tuple[str, ...],
     of_graph = {
         "inputs": graph.inputs,
         "outputs": graph.outputs,
-        "input_nodes": ",".join(graph.input_names),
+        "input_nodes": ",".join(spec.begin.get(name, name) for name in graph.input_names),
+        "begin": spec.begin,
         "output_nodes": ",".join(graph.output_names),
         "input_shapes": ":".join(shapes),
     }

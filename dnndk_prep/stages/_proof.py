@@ -147,6 +147,11 @@ def _fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
     return inputs[0].shape[0] if inputs[0].shape else None
 
 
+def accuracy_of(cfg: Config, part: Part, outputs: Sequence[np.ndarray]) -> dict[str, Any]:
+    """The accuracy of the first output over the images."""
+    return _accuracy(cfg, part, outputs)[0]
+
+
 def _accuracy(cfg: Config, part: Part, outputs: Sequence[np.ndarray]) -> tuple[dict[str, Any], list[str]]:
     """The accuracy of the first output over the images, and findings about the labels."""
     labels = part.label_batches(_inputs.preprocess(cfg), BATCH, range(len(outputs[0])))

@@ -16,9 +16,9 @@ from dnndk_prep.export import bundle, dnndk, vitis_ai
 from dnndk_prep.export.vitis_ai_tf2.releases import FAMILY, RELEASES
 from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.compare import require_same
+from dnndk_prep.graph.fix import CUT_RESCALING
+from dnndk_prep.graph.fixes.cut_rescaling import begins
 from dnndk_prep.graph.freeze import VARIABLES
-from dnndk_prep.graph.quantizer_forms import quantizer_forms
-from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.stages import _other_exports, _tf2_bundle
 from dnndk_prep.stages._model import SOURCE_JSON
@@ -46,10 +46,11 @@ def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
     calib_dir = ctx.inputs["calib_input"]
     feeds = _first_batch(ctx, graph)
     batch_size = len(next(iter(feeds.values())))
+    begin = _begin(ctx, graph)
     bundles: list[dict[str, Any]] = []
     warnings: list[str] = []
     for toolchain in board.chosen(target.toolchain):
-        lowered, expected, difference = _lowered(graph, toolchain, feeds)
+        lowered, expected, difference = _lowered(graph, toolchain, feeds, begin)
         spec = bundle.BundleSpec(
             net_name=_net_name(ctx),
             graph=lowered,
@@ -60,6 +61,7 @@ def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
             batch_size=batch_size,
             expected=expected,
             feed_shapes={name: value.shape for name, value in feeds.items()},
+            begin=begin,
         )
         WRITERS[toolchain.family](ctx.out / toolchain.family, spec)
         ctx.say(f"export: {toolchain.family}/ for {board.title} with {toolchain.release}")
@@ -69,6 +71,13 @@ def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
             warnings += [reason] if reason else []
             bundles += [{"folder": FAMILY, "reader": release.tensorflow, **_facts(spec), **found}] if found else []
     return {"board": board.name, "bundles": bundles, "warnings": warnings}
+
+
+def _begin(ctx: StageContext, graph: GraphArtifact) -> dict[str, str]:
+    """Where the quantizers begin instead of at an input, if asked."""
+    if CUT_RESCALING not in ctx.cfg.optimize_for_inference.fixes:
+        return {}
+    return begins(graph.graph_def, graph.input_names, frozenset([*graph.input_names, *graph.output_names]))
 
 
 def _facts(spec: bundle.BundleSpec) -> dict[str, Any]:
@@ -114,16 +123,13 @@ def _first_batch(ctx: StageContext, graph: GraphArtifact) -> Mapping[str, np.nda
 
 
 def _lowered(
-    graph: GraphArtifact, toolchain: Toolchain, feeds: Mapping[str, np.ndarray]
+    graph: GraphArtifact, toolchain: Toolchain, feeds: Mapping[str, np.ndarray], begin: Mapping[str, str]
 ) -> tuple[GraphArtifact, list[np.ndarray], dict[str, float]]:
     """The graph as the toolchain's TensorFlow reads it, its outputs, and how far they are from those of `graph`."""
-    keep = frozenset([*graph.input_names, *graph.output_names])
-    at_level = for_reader(graph.graph_def, toolchain.reader, keep)
-    graph_def = quantizer_forms(at_level, toolchain.family, toolchain.reader, keep)
-    lowered = GraphArtifact(graph_def, graph.inputs, graph.outputs, toolchain.reader)
+    lowered = bundle.bundle_graph(graph, toolchain, begin.values())
     with (
         GraphRunner(graph.graph_def, graph.output_names) as before,
-        GraphRunner(graph_def, graph.output_names) as after,
+        GraphRunner(lowered.graph_def, graph.output_names) as after,
     ):
         wanted, got = before.run(feeds), after.run(feeds)
     problem = f"the graph for {toolchain.name} differs from the optimized graph"

@@ -12,6 +12,7 @@ from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
 from dnndk_prep.graph.rewrite import optimize
 from dnndk_prep.graph.weights import weights_apart
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner
+from dnndk_prep.stages import _fixes
 from dnndk_prep.stages._proof import REFERENCE, Reference, prove_artifact
 from dnndk_prep.stages.context import StageContext
 
@@ -30,11 +31,14 @@ def run(ctx: StageContext) -> dict[str, Any]:
     probe = {spec.name: _first(spec, Reference.load(reference).probe[spec.name]) for spec in frozen.inputs}
     unshare = ctx.cfg.optimize_for_inference.unshare
     optimized, reports = optimize(frozen, probe, runner, own_constants=unshare)
-    optimized.save(ctx.out, OPTIMIZED_GRAPH)
     facts = prove_artifact(ctx.cfg, optimized, reference)
+    # Behind the proof, which no inexact one would pass.
+    optimized, fixes, warnings = _fixes.apply(ctx.cfg, optimized, reference)
+    optimized.save(ctx.out, OPTIMIZED_GRAPH)
     nodes = {"before": len(frozen.graph_def.node), "after": len(optimized.graph_def.node)}
     facts["warnings"] += dict.fromkeys(note for report in reports for note in report.notes)
-    return {**facts, "nodes": nodes, "rewrites": [asdict(report) for report in reports]}
+    facts["warnings"] += warnings
+    return {**facts, "nodes": nodes, "rewrites": [asdict(report) for report in reports], "fixes": fixes}
 
 
 def _first(spec: TensorSpec, values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from dnndk_prep.config import Config
 from dnndk_prep.errors import NumericsError, StageError
+from dnndk_prep.export import bundle
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
 from dnndk_prep.stages import export
 from dnndk_prep.stages.context import StageContext
@@ -106,7 +107,7 @@ def test_other_numbers_after_lowering_fail(factor, context, monkeypatch):
         weights.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.eye(4, dtype=np.float32) * np.float32(factor)))
         return changed
 
-    monkeypatch.setattr(export, "for_reader", wrong)
+    monkeypatch.setattr(bundle, "for_reader", wrong)
     ctx = context("zcu104")
     with pytest.raises(NumericsError, match=r"dnndk-3\.1"):
         export.run(ctx)

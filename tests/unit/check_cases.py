@@ -18,6 +18,9 @@ LAYERS = "Keras layers on the DPU (vai_q_tensorflow2 README, table 4): "
 DCF = "DCF of DNNDK 3.1: "
 MEASURED = "vai_q_tensorflow 3.5 as measured: "
 TF2 = "vai_q_tensorflow2 3.5 as measured: "
+# What stands before the row in a source: a document and a colon, or one of these.
+ELSEWHERE = ("Xilinx/Vitis-AI issue", "dnndk_prep/dpu/dpus.csv, ", "Vitis-AI v3.5, ", "UG1414")
+SOURCES = (LIMITS, LAYERS, DCF, MEASURED, TF2, *ELSEWHERE)
 
 
 @dataclass(frozen=True)
@@ -164,8 +167,17 @@ def activation(kind: str, core: str = "conv", **attrs: Any) -> Make:
     return make
 
 
-def ceiling(number: float) -> Make:
-    return lambda b: b.op("Minimum", b.op("Relu", b.biased(b.image())), b.const(number), name=LAYER)
+def ceiling(number: float, clip: bool = False) -> Make:
+    """min(relu(x), c), or max(min(x, c), 0)."""
+
+    def make(b: Build) -> None:
+        x = b.biased(b.image())
+        if clip:
+            b.op("Maximum", b.op("Minimum", x, b.const(number)), b.const(0.0), name=LAYER)
+        else:
+            b.op("Minimum", b.op("Relu", x), b.const(number), name=LAYER)
+
+    return make
 
 
 def gate(form: str) -> Make:
@@ -708,6 +720,7 @@ ROWS: tuple[Row, ...] = (
         family="tf2",
     ),
     Row("relu.ceiling", LIMITS + "ReLU6", ceiling, {"number": 6}, {"number": 5}, value="5"),
+    Row("relu.ceiling", LIMITS + "ReLU6", ceiling, {"number": 6}, {"number": 6, "clip": True}, value="6"),
     Row(
         "activation.hsigmoid",
         LIMITS + "conv activation, hard-sigmoid",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from check_cases import activation, prelu
 from check_networks import LAYER, Build, Make, checked
 
 from dnndk_prep.check.findings import LOOKS
+from dnndk_prep.config import FixName
 
 
 def norm(b: Build, x: str, name: str | None = LAYER) -> str:
@@ -179,7 +182,57 @@ CASES: tuple[tuple[str, Make, Make, str], ...] = (
         "tf1",
     ),
     ("shared_layer", shared(2), shared(1), "tf2"),
+    (
+        "variables",
+        lambda b: b.conv(b.op("Add", b.image(), b.op("VariableV2", name=LAYER))),
+        lambda b: b.conv(b.op("Add", b.image(), b.const(1.0))),
+        "tf1",
+    ),
+    (
+        "fixed_batch",
+        lambda b: b.op("Relu", b.biased(b.input(4, 8, 8, 3, name=LAYER))),
+        lambda b: b.op("Relu", b.biased(b.input(None, 8, 8, 3, name=LAYER))),
+        "tf1",
+    ),
 )
+
+
+def joined(b: Build, op: str) -> str:
+    return b.op("FusedBatchNorm", b.op(op, b.biased(b.image()), b.conv(b.image())), *[b.weights(8)] * 4, name=LAYER)
+
+
+def branches(b: Build) -> str:
+    return b.op("ConcatV2", b.biased(b.image()), b.biased(b.image()), b.ints(3))
+
+
+# Finding, a network that has it, what mends it in optimize_for_inference.fixes; None where nothing does.
+FIXABLE: tuple[tuple[str, Make, str | None], ...] = (
+    ("bias_before_add", residual("Add", False), "zero_bias"),
+    ("output_on_pool", pooled, "later_output"),
+    ("relu_ceiling", lambda b: b.op("Minimum", b.op("Relu", b.biased(b.image())), b.const(1.0)), "clip"),
+    ("rescaling", lambda b: b.conv(b.op("Mul", b.image(), b.const(1 / 255))), "cut_rescaling"),
+    ("standalone_relu", lambda b: b.op("Relu", branches(b)), "early_relu"),
+    ("standalone_relu", lambda b: b.op("Relu", b.op("ConcatV2", b.image(), b.image(), b.ints(3))), None),
+    ("leaky_slope", activation("LeakyRelu", alpha=0.1), "leaky_26_256"),
+    ("leaky_slope", activation("LeakyRelu", alpha=0.3), "leaky_26_256"),
+    ("mean_after_norm", lambda b: b.op("Mean", norm(b, b.image(8, 8), None), b.ints(1, 2)), "norm_behind_mean"),
+    ("left_batch_norm", lambda b: joined(b, "AddV2"), "norm_before_add"),
+    ("left_batch_norm", lambda b: norm(b, b.op("Relu", b.biased(b.image()))), None),
+)
+
+
+@pytest.mark.parametrize(("finding", "make", "fix"), FIXABLE)
+def test_a_finding_names_what_mends_it(finding, make, fix):
+    result = checked(make)
+    (found,) = [item for item in result.findings if item.finding == finding]
+    assert (found.fix, found.exact) == (fix, fix not in (None, "leaky_26_256"))
+    assert (f"optimize_for_inference.fixes: [{fix}]" in result.as_text().replace("\n" + 13 * " ", " ")) == (
+        fix is not None
+    )
+
+
+def test_every_fix_is_named_by_a_finding():
+    assert {fix for _, _, fix in FIXABLE} - {None} == set(get_args(FixName))
 
 
 @pytest.mark.parametrize(("finding", "make", "without", "family"), CASES, ids=[case[0] for case in CASES])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from check_cases import ISA1, ROWS, Row
+from check_cases import ISA1, ROWS, SOURCES, Row
 from check_networks import LAYER, Build, checked
 
 from dnndk_prep.check import check
@@ -38,6 +38,11 @@ def test_every_rule_has_a_case():
     # Every DPU adds; and no padding of TensorFlow is that large for a pool.
     never = {"add.engine", "max_pool.pad_after", "avg_pool.pad_after", "global_pool.square"}
     assert rules - {row.rule for row in ROWS} == never
+
+
+def test_every_row_cites_its_source():
+    for row in ROWS:
+        assert any(row.source.startswith(place) and row.source != place for place in SOURCES), row.source
 
 
 def test_a_dpu_without_sums():

@@ -18,6 +18,7 @@ BOTH: tuple[Look, ...] = (
     graph.channels_first,
     graph.float64,
     graph.input_dtype,
+    graph.variables,
     layers.depthwise_multiplier,
     layers.left_batch_norm,
     values.rescaling,
@@ -31,6 +32,7 @@ BOTH: tuple[Look, ...] = (
 LOOKS: dict[str, tuple[Look, ...]] = {
     "tf1": (
         graph.leftover_placeholder,
+        graph.fixed_batch,
         values.output_on_pool,
         values.relu_ceiling,
         values.mean_after_norm,

@@ -9,6 +9,8 @@ from dnndk_prep.check.findings.scene import ERROR, INFO, WARNING, Finding, Scene
 from dnndk_prep.check.network import INPUTS
 from dnndk_prep.check.windows import CHANNELS_FIRST
 
+VARIABLES = ("Variable", "VariableV2", "VarHandleOp", "ReadVariableOp", "AutoReloadVariable")
+
 
 def float64(scene: Scene) -> Iterator[Finding]:
     doubles = [op.name for op in scene.network.ops.values() if op.dtype == "float64"]
@@ -31,8 +33,6 @@ def leftover_placeholder(scene: Scene) -> Iterator[Finding]:
                 op.name,
                 "a Placeholder that is no input: the quantizer stops with 'len(inputs) != len(input_nodes)'",
                 "optimize the graph with its inputs and outputs named: what no output needs goes",
-                "prune",
-                True,
             )
 
 
@@ -59,9 +59,7 @@ def same_file(scene: Scene) -> Iterator[Finding]:
                 name,
                 f"another node's name is {name.replace('/', '_')}, too, once / is _: the quantizer keeps both in one "
                 "file, and stops",
-                "rename the layer",
-                "distinct_names",
-                True,
+                "rename the layer; nodes between layers get other names where the graph is optimized",
             )
 
 
@@ -87,6 +85,32 @@ def extra_output(scene: Scene) -> Iterator[Finding]:
                 op.name,
                 "nothing reads it, and it is no output: the quantizer cuts it off",
                 "name it among the outputs if it is one",
+            )
+
+
+def variables(scene: Scene) -> Iterator[Finding]:
+    found = [op.name for op in scene.network.ops.values() if op.op in VARIABLES]
+    if found:
+        yield Finding(
+            "variables",
+            ERROR,
+            found[0],
+            f"{len(found)} variables are not frozen: the quantizer stops with 'Error while reading resource variable'",
+            "freeze the graph whole: freeze_graph.keep_vars: []",
+        )
+
+
+def fixed_batch(scene: Scene) -> Iterator[Finding]:
+    for name in scene.network.inputs:
+        shape = scene.network.shape(name)
+        if shape and shape[0] is not None:
+            yield Finding(
+                "fixed_batch",
+                INFO,
+                name,
+                f"it takes {shape[0]} images at a time: the quantizer stops with 'Cannot feed value of shape' where "
+                "input_fn gives another number",
+                f"calibration.batch_size: {shape[0]}; any number without graph.batch",
             )
 
 

@@ -25,7 +25,6 @@ def depthwise_multiplier(scene: Scene) -> Iterator[Finding]:
                 f"the quantizer stops at a batch norm behind a depthwise convolution of multiplier {shape[-1]}: "
                 "'Mul constant NHWC input to batch norm has bad shape'",
                 "optimize the graph first: the batch norm is folded into the weights",
-                "fold_batch_norms",
             )
 
 
@@ -60,6 +59,7 @@ def left_batch_norm(scene: Scene) -> Iterator[Finding]:
             remedy = f"move BN before the {follows}: behind each layer that feeds it, where it folds; train again"
         else:
             remedy = "put the batch norm directly behind a convolution or dense layer that nothing else reads"
+        movable = _can_move(scene, one, before[0])
         yield Finding(
             "left_batch_norm",
             WARNING,
@@ -67,7 +67,20 @@ def left_batch_norm(scene: Scene) -> Iterator[Finding]:
             f"a batch norm behind {before[0].end} ({follows}) folds into no layer: it becomes a depthwise convolution "
             "of its own, its scale and offset rounded to 8 bits",
             remedy,
+            "norm_before_add" if movable else None,
+            movable,
         )
+
+
+def _can_move(scene: Scene, one: Group, before: Group) -> bool:
+    """Whether the batch norm is one op behind a sum of two layers that nothing else reads."""
+    if scene.network.ops[one.main].op not in BATCH_NORMS or before.kind != "add" or before.activation is not None:
+        return False
+    makers = scene.before(before)
+    alone = scene.is_read_once(before.end) and len(makers) == 2
+    return alone and all(
+        maker.kind in WEIGHTED and maker.activation is None and scene.is_read_once(maker.end) for maker in makers
+    )
 
 
 def _is_norm(scene: Scene, one: Group) -> bool:
@@ -92,8 +105,6 @@ def bias_name(scene: Scene) -> Iterator[Finding]:
                     "without a ReLU behind it the quantizer takes an AddV2 for a bias by its constant's name alone, "
                     "which must hold 'bias': else layer and sum are rounded apart",
                     "optimize the graph: the sum becomes a BiasAdd",
-                    "bias_to_layer",
-                    True,
                 )
 
 
@@ -106,7 +117,7 @@ def transposed_batch(scene: Scene) -> Iterator[Finding]:
                 op.name,
                 "the size of the result is computed in a form that the quantizer does not know: the layer stays in "
                 "float, unsaid",
-                "padding='same' with a whole stride, or a graph of a fixed batch",
+                "padding='same' with a whole stride, or a graph for a fixed number of images: graph.batch",
             )
 
 
@@ -127,8 +138,6 @@ def shared_layer(scene: Scene) -> Iterator[Finding]:
                     "a layer that is used more than once: vai_q_tensorflow copies its weights, vai_q_tensorflow2 "
                     "neither folds nor fuses it",
                     "copies of its own for each use: optimize_for_inference.unshare: true",
-                    "unshare",
-                    True,
                 )
 
 

@@ -16,7 +16,10 @@ ERROR, WARNING, INFO = "error", "warning", "info"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that happens unsaid. fix: the opt-in rewrite that mends it; exact: whether that keeps every number."""
+    """One thing that happens unsaid.
+
+    fix: what mends it in optimize_for_inference.fixes; exact: whether that keeps every number.
+    """
 
     finding: str
     severity: str
@@ -50,6 +53,10 @@ class Scene:
 
     def before(self, one: Group) -> list[Group]:
         return [maker for _, maker in producers(self.network, one, self.owner)]
+
+    def is_read_once(self, name: str) -> bool:
+        """Whether one op alone reads the node, and it is no output."""
+        return len(self.network.read_by(name)) == 1 and not self.network.is_output(name)
 
     def numbers(self, one: Group) -> Numbers:
         return numbers_of(self.network, one)

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dnndk_prep.check.findings.scene import ERROR, INFO, WARNING, Finding, Scene
-from dnndk_prep.check.forms import scalar
-from dnndk_prep.check.fusion import BATCH_NORMS
-from dnndk_prep.check.network import INPUTS
+from dnndk_prep.check.forms import ADDS, scalar
+from dnndk_prep.check.fusion import BATCH_NORMS, LAYERS
+from dnndk_prep.check.network import INPUTS, Op
 from dnndk_prep.check.rules.activations import SLOPE
 from dnndk_prep.check.rules.pools import SPLIT_AREA, split
 
 
 def relu_ceiling(scene: Scene) -> Iterator[Finding]:
     for one, form in scene.forms("relu_n"):
+        clips = form.number is not None and form.number >= 0
         yield Finding(
             "relu_ceiling",
             ERROR,
             form.end,
             f"the quantizer takes Minimum(Relu, {form.number:g}) for a ReLU6: the ceiling {form.number:g} becomes 6",
             f"ReLU6, or ReLU; or keep it in float: --ignore_nodes {one.end}",
-            "ignore_nodes",
-            True,
+            "clip" if clips else None,
+            clips,
         )
 
 
@@ -36,9 +37,12 @@ def rescaling(scene: Scene) -> Iterator[Finding]:
                 op.name,
                 "the input is rescaled in the network: its raw values, 0 to 255, are rounded to 8 bits first, in steps "
                 "of 2 or 4, and then once more behind it",
-                f"preprocess before the network, and begin behind {op.name}: --input_nodes, or preprocess in the YAML",
-                "cut_rescaling",
-                True,
+                f"preprocess before the network; or begin behind {op.name}: --input_nodes"
+                if scene.family == "tf1"
+                else "preprocess before the network: the scale goes to preprocess in the YAML",
+                # vai_q_tensorflow2 begins where the model does.
+                "cut_rescaling" if scene.family == "tf1" else None,
+                scene.family == "tf1",
             )
 
 
@@ -47,6 +51,7 @@ def standalone_relu(scene: Scene) -> Iterator[Finding]:
         for one, form in scene.forms(kind):
             if not one.nodes:
                 maker = scene.network.maker(form.source)
+                movable = maker.op in MOVERS and _takes_relu(scene, form.source, scene.network.ops[form.nodes[0]])
                 yield Finding(
                     "standalone_relu",
                     WARNING,
@@ -54,9 +59,29 @@ def standalone_relu(scene: Scene) -> Iterator[Finding]:
                     f"it follows {maker.name} ({maker.op}), which computes no activation: it is quantized on its own, "
                     "by vai_q_tensorflow2 not at all",
                     "move it before the concat, pool or reshape: the numbers stay the same"
-                    if maker.op in ("ConcatV2", "Concat", "MaxPool", "Reshape")
+                    if maker.op in MOVERS
                     else "put it directly behind a layer that nothing else reads",
+                    "early_relu" if movable else None,
+                    movable,
                 )
+
+
+# A ReLU before these gives the same numbers as one behind them.
+MOVERS = ("ConcatV2", "MaxPool", "Reshape", "Squeeze", "ExpandDims")
+TAKERS = (*LAYERS, *ADDS, "BiasAdd")
+
+
+def _takes_relu(scene: Scene, reference: str, reader: Op) -> bool:
+    """Whether all that this value is made of are layers of which a ReLU may be part."""
+    maker, network = scene.network.maker(reference), scene.network
+    if maker.op in ("Relu", "Relu6"):
+        return reader.op == "Relu" or maker.op == "Relu6"
+    if network.is_output(maker.name) or network.read_by(maker.name) != [reader.name]:
+        return False
+    if maker.op in MOVERS:
+        data = maker.inputs[:-1] if maker.op == "ConcatV2" else maker.inputs[:1]
+        return all(_takes_relu(scene, name, maker) for name in data)
+    return maker.op in TAKERS
 
 
 def leaky_slope(scene: Scene) -> Iterator[Finding]:
@@ -80,6 +105,7 @@ def leaky_slope(scene: Scene) -> Iterator[Finding]:
                 form.end,
                 f"the slope {slope:g} stays as it is, and only 26/256 ({SLOPE:g}) runs on the DPU",
                 f"alpha {slope:g} -> 26/256, and train again",
+                "leaky_26_256",
             )
 
 
@@ -169,4 +195,6 @@ def mean_after_norm(scene: Scene) -> Iterator[Finding]:
                     f"it reads the batch norm {before.end} directly: vai_q_tensorflow 3.5 ends with signal "
                     "11, every time",
                     "put a ReLU between batch norm and pool",
+                    "norm_behind_mean",
+                    True,
                 )

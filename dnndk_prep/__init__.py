@@ -6,10 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import CheckResult, FrozenGraph, InferenceGraph, Model, OptimizedGraph, open_model
+    from .api import CheckResult, FrozenGraph, InferenceGraph, Model, OptimizedGraph, QuantizedGraph, open_model
 
 __version__ = "0.1.0"
-__all__ = ["CheckResult", "FrozenGraph", "InferenceGraph", "Model", "OptimizedGraph", "__version__", "open_model"]
+__all__ = [
+    "CheckResult",
+    "FrozenGraph",
+    "InferenceGraph",
+    "Model",
+    "OptimizedGraph",
+    "QuantizedGraph",
+    "__version__",
+    "open_model",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,13 @@
-"""The steps of the pipeline as calls in Python: open_model -> to_graph -> freeze -> optimize -> check, export.
+"""The steps of the pipeline as calls in Python: open_model, to_graph, freeze, optimize, check, quantize, export.
 
     import dnndk_prep
 
     model = dnndk_prep.open_model("my_model.h5", preprocess={"channels": "rgb", "scale": 1 / 255})
     graph = model.to_graph().freeze(reader="1.15").optimize()
     print(graph.check("kv260").as_text())
-    graph.export("bundle", board="kv260", calib="my_images")
+    quantized = graph.quantize("my_images")
+    print(quantized.facts["accuracy"], quantized.facts["worst"])
+    quantized.export("bundle", board="kv260")
 
 Each call runs the stage of its name, with its settings, in a temporary workspace: what comes out is byte for byte what
 `dnndk-prep run` writes, and is proven in the same way. A step never changes: `frozen = model.to_graph().freeze()` can
@@ -15,6 +17,7 @@ what you want.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from tensorflow.core.framework.graph_pb2 import GraphDef
 
     from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
+
+    Calibration = str | os.PathLike[str] | np.ndarray | Mapping[str, np.ndarray]
 
 PathLike = str | os.PathLike[str]
 Settings = Mapping[str, Mapping[str, Any]]
@@ -222,31 +227,46 @@ class OptimizedGraph(_GraphStep):
 
         return check(network_of(self.artifact), resolve_target(target, toolchain).dpu, family)
 
+    def quantize(
+        self,
+        calib: Calibration | None = None,
+        count: int = 100,
+        batch_size: int = 10,
+        **flags: Any,
+    ) -> QuantizedGraph:
+        """The graph in the DPU's int8, as the vendor's quantizer makes it (stages calib_input and quantize).
+
+        calib: a folder of images, an .npz with one array an input, an array [examples, height, width, channels], or
+        {input: array}. Images (uint8, 0 to 255) go through the `preprocess` of open_model, floats are taken as they
+        are. None: some of the training part of `data`. count: examples that are taken. batch_size: examples a batch.
+        flags: those of vai_q_tensorflow (method=1, weight_bit=8, ...), as in the section `quantize` of pipeline.yaml.
+        Raises ModelFileError where the data do not fit the inputs, UsageError for a flag that is not known.
+        """
+        return QuantizedGraph(self._calibrated(calib, count, batch_size).after("quantize", "quantize", quantize=flags))
+
     def export(
         self,
         folder: PathLike,
         board: str,
         toolchain: str | None = None,
-        calib: PathLike | np.ndarray | Mapping[str, np.ndarray] | None = None,
+        calib: Calibration | None = None,
         count: int = 100,
         batch_size: int = 10,
     ) -> Path:
         """Write the bundles for the board's toolchains into the new `folder` (stages calib_input and export).
 
-        calib: a folder of images, an .npz with one array an input, an array [examples, height, width, channels], or
-        {input: array}. Images (uint8, 0 to 255) go through the `preprocess` of open_model, floats are taken as they
-        are. None: some of the training part of `data`. count: examples that are taken. batch_size: examples a batch.
-        Gives the folder. Raises ModelFileError where the data do not fit the inputs, StageError where the toolchain
-        cannot take the graph, UsageError for a board or release that is not known.
+        calib, count and batch_size as in `quantize`; toolchain: a release, the newest of each family unless given.
+        Gives the folder. Raises as `quantize` does, StageError where the toolchain cannot take the graph, and
+        UsageError for a board or release that is not known.
         """
         _refuse_full(Path(folder))
-        calibration = {"path": self._calibration(calib), "count": count, "batch_size": batch_size}
-        work = self._work.after(
-            "calib_input", "export", calibration=calibration, target={"board": board, "toolchain": toolchain}
-        )
-        return _copied(work.root / "export", folder)
+        return _exported(self._calibrated(calib, count, batch_size), folder, board, toolchain)
 
-    def _calibration(self, calib: PathLike | np.ndarray | Mapping[str, np.ndarray] | None) -> Path | None:
+    def _calibrated(self, calib: Calibration | None, count: int, batch_size: int) -> _Work:
+        settings = {"path": self._calibration(calib), "count": count, "batch_size": batch_size}
+        return self._work.after("calib_input", "calib_input", calibration=settings)
+
+    def _calibration(self, calib: Calibration | None) -> Path | None:
         if calib is None or isinstance(calib, str | os.PathLike):
             return None if calib is None else Path(calib).expanduser().absolute()
         from dnndk_prep import repeatable
@@ -262,6 +282,29 @@ class OptimizedGraph(_GraphStep):
         path = Path(tempfile.mkdtemp(dir=self._work.kept.name)) / "calib.npz"
         repeatable.save_npz(path, dict(calib) if isinstance(calib, Mapping) else {names[0]: calib})
         return path
+
+
+class QuantizedGraph(_Step):
+    """What the quantizer makes of the graph; `facts` has accuracy, "worst" (layers) and counts.
+
+    Its folder holds quantize_eval_model.pb and layer_error.csv: per tensor the signal to noise in dB and saturations.
+    """
+
+    _stage = "quantize"
+
+    @property
+    def positions(self) -> dict[str, Any]:
+        """positions.json: value = integer x 2**-position for each node, with the settings that gave it."""
+        return json.loads((self.folder / "positions.json").read_text(encoding="utf-8"))
+
+    def save(self, folder: PathLike) -> Path:
+        """Copy the files into the new `folder`; UsageError if it is not empty."""
+        return _copied(self.folder, folder)
+
+    def export(self, folder: PathLike, board: str, toolchain: str | None = None) -> Path:
+        """Write the bundles with the same calibration data, as OptimizedGraph.export does."""
+        _refuse_full(Path(folder))
+        return _exported(self._work, folder, board, toolchain)
 
 
 def open_model(
@@ -325,6 +368,11 @@ def _saved(model: Any, folder: Path) -> Path:
             remedy="call the model once, or build it as a functional model",
         ) from error
     return path
+
+
+def _exported(work: _Work, folder: PathLike, board: str, toolchain: str | None) -> Path:
+    done = work.after("export", "export", target={"board": board, "toolchain": toolchain})
+    return _copied(done.root / "export", folder)
 
 
 def _copied(source: Path, folder: PathLike) -> Path:

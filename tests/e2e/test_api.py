@@ -71,6 +71,20 @@ def test_a_step_can_be_gone_on_from_twice(frozen: dnndk_prep.FrozenGraph, net: k
         plain.check("zcu1O4")
 
 
+def test_quantizing_and_exporting_the_same_data(frozen: dnndk_prep.FrozenGraph, tmp_path: Path):
+    optimized = frozen.optimize()
+    quantized = optimized.quantize(IMAGES, count=20, method=0)
+    assert quantized.positions["settings"]["method"] == 0
+    assert quantized.facts["fix_neurons"] > 3
+    assert (quantized.save(tmp_path / "q") / "quantize_eval_model.pb").is_file()
+    bundle = quantized.export(tmp_path / "a", "kv260", "vitis-ai-2.5")
+    direct = optimized.export(tmp_path / "b", "kv260", "vitis-ai-2.5", calib=IMAGES, count=20)
+    names = [path.relative_to(bundle) for path in bundle.rglob("*") if path.is_file() and path.name != "stage.json"]
+    assert all((bundle / name).read_bytes() == (direct / name).read_bytes() for name in names)
+    with pytest.raises(UsageError, match=r"quantize\.metod"):
+        optimized.quantize(IMAGES, count=20, metod=0)
+
+
 def test_data_measure_the_accuracy(net: keras.Model, tmp_path: Path):
     x, y = IMAGES / np.float32(255), np.arange(24) % 3
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x, y_test=y)

@@ -286,23 +286,24 @@ def test_0017_nested_and_shared_layers_are_flat_and_get_weights_of_their_own(gra
     assert own.facts["proof"]["probe"]["max_abs_diff"] <= 1e-5
 
 
-def test_0018_the_accuracy_of_any_graph_can_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    images, labels = RANDOM.random((40, 4)).astype(np.float32), np.arange(40) % 2
-    images[labels == 1] -= 1
-    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
-    np.savez(tmp_path / "d.npz", **arrays)
-    (tmp_path / "pipeline.yaml").write_text("dataset: {name: npz, path: d.npz}\n")
-
-    def make(x: tf.Tensor, rounded: bool) -> None:
-        total = tf.reduce_sum(tf.round(x * 0.1) if rounded else x, -1, keepdims=True)
-        tf.concat([total, -total], -1, name="scores")
-
-    found = []
-    for rounded in (False, True):
-        (tmp_path / "g.pb").write_bytes(graph_of(lambda x, r=rounded: make(x, r), None, 4).SerializeToString())
-        assert cli.main(["evaluate", str(tmp_path / "g.pb"), str(tmp_path / "pipeline.yaml"), "--json"]) == 0
-        found.append(json.loads(capsys.readouterr().out)["top1"])
-    assert found == [1.0, 0.5]
+def test_0018_the_loss_of_int8_is_measured_layer_by_layer(tmp_path: Path):
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    x = keras.layers.Dense(3, name="dense")(keras.layers.Flatten(name="flat")(x))
+    model = keras.Model(image, keras.layers.Softmax(name="prob")(x), name="little")
+    x_test = RANDOM.random((20, 8, 8, 3), np.float32)
+    y_test = model.predict(x_test, verbose=0).argmax(-1)
+    np.savez(tmp_path / "d.npz", x_train=x_test, y_train=y_test, x_test=x_test, y_test=y_test)
+    made = dnndk_prep.open_model(model, data=tmp_path / "d.npz").to_graph().freeze(reader="1.15").optimize()
+    found = {}
+    for bits in (8, 2):
+        quantized = made.quantize(count=20, weight_bit=bits, activation_bit=bits)
+        rows = [row.split(",") for row in (quantized.folder / "layer_error.csv").read_text().splitlines()]
+        found[bits] = min(float(row[rows[0].index("cumulative_sqnr_db")]) for row in rows[1:])
+        assert quantized.positions["settings"]["weight_bit"] == bits
+        assert "accuracy" in quantized.facts
+    assert made.facts["proof"]["accuracy"]["top1"] == 1.0
+    assert found[8] > found[2] + 15
 
 
 def test_0019_names_of_a_signature_are_the_given_ones():

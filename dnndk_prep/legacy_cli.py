@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dnndk_prep import cli
-from dnndk_prep.errors import DnndkPrepError
+from dnndk_prep.errors import DnndkPrepError, StageError
 from dnndk_prep.quiet import quiet_start
 
 # The oldest TensorFlow in the DPU tools (DNNDK 3.0); every later one reads it, too.
@@ -34,8 +34,9 @@ def guarded(
         print(error.for_terminal(), file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 4
+        told = StageError(f"{error.filename}: {error.strerror}", code="K2D-0031")
+        print(told.for_terminal(), file=sys.stderr)
+        return told.exit_code
     except KeyboardInterrupt:
         return cli.INTERRUPTED
     return 0

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dnndk_prep.errors import ModelFileError
+from dnndk_prep.errors import ModelFileError, UsageError, nearest
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.safety import refuse_unsafe
 from dnndk_prep.graph.sources import read_source
-from dnndk_prep.graph.topology import by_name, require
+from dnndk_prep.graph.topology import by_name
 from dnndk_prep.quant.calibration import Batch
 from dnndk_prep.quant.calibration_data import BatchFile, require_meaning
 from dnndk_prep.quant.files import Written, write
@@ -38,7 +38,7 @@ def quantize_file(
     calibration data that mean nothing.
     """
     source = read_source(graph)
-    require([*inputs, *outputs], by_name(source.graph_def), "node")
+    _require_names([*inputs, *outputs], list(by_name(source.graph_def)), source.file)
     refuse_unsafe(source.graph_def, source.file)
     _refuse_variables(source.file, [node.name for node in source.graph_def.node if node.op in VARIABLES])
     graph_def = for_reader(source.graph_def, READER, frozenset(node.name for node in source.graph_def.node))
@@ -55,6 +55,18 @@ def quantize_file(
 def progress(batches: BatchFile | Iterator[Batch], count: int, shows: bool) -> Iterator[Batch]:
     """The batches, with a bar and the time left on a terminal."""
     yield from tqdm(batches, "calibration", count, unit="batch", disable=not shows, leave=False)
+
+
+def _require_names(names: Sequence[str], known: Sequence[str], file: str) -> None:
+    for name in names:
+        if name not in known:
+            near = nearest(name.partition(":")[0], known)
+            raise UsageError(
+                f"the graph in {file} has no node {name!r}",
+                expected="names of nodes, without :0",
+                found=name,
+                remedy=f"nearest names: {', '.join(near) or 'none alike'}; all of them: dnndk-prep inspect {file}",
+            )
 
 
 def _refuse_variables(file: str, variables: Sequence[str]) -> None:

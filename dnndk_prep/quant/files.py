@@ -116,17 +116,9 @@ def _stock(made: Quantization, nodes: Sequence[Node]) -> tuple[GraphArtifact, li
         except StageError as error:
             warnings.append(f"{STOCK_MODEL} cannot be read by TensorFlow {level}: {error.problem}")
     graph = imported(graph_def)
-    inputs = tuple(_spec(graph, name) for name in _fed(nodes, prepared.inputs))
+    inputs = tuple(_spec(graph, name) for name in prepared.inputs)
     outputs = tuple(_spec(graph, name) for name in made.plan.ends)
     return GraphArtifact(graph_def, inputs, outputs, reader), warnings
-
-
-def _fed(nodes: Sequence[Node], inputs: Sequence[str]) -> list[str]:
-    """What has to be fed: the inputs, and for one that is an inner node the placeholders that are behind it."""
-    named = by_name(nodes)
-    placeholders = [item.name for item in nodes if item.op == "Placeholder"]
-    first = [name for name in inputs if named[name].op == "Placeholder"]
-    return [*first, *(name for name in placeholders if name not in first)]
 
 
 def _spec(graph: tf.Graph, name: str) -> TensorSpec:

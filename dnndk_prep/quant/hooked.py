@@ -53,13 +53,14 @@ class HookedGraph:
         given = {f"{name}:0": value for name, value in feeds.items()} | self._weights
         try:
             return self._session.run(wanted, given)[0]
-        except tf.errors.OpError as error:
+        # ValueError: an array that does not fit its placeholder.
+        except (tf.errors.OpError, ValueError) as error:
             if self._raised:
                 raise self._raised.pop() from None
             raise StageError(
                 "TensorFlow cannot compute the graph with the calibration data",
                 expected="arrays that fit the placeholders and what is computed of them",
-                found=str(error.message).splitlines()[0][:300],
+                found=str(getattr(error, "message", error)).splitlines()[0][:300],
                 remedy="check the shapes of the arrays",
             ) from error
 

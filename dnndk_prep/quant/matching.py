@@ -19,12 +19,12 @@ class Pattern:
 
     ops: frozenset[str] = frozenset()
     inputs: tuple[Pattern, ...] = ()
-    # Under this name the match hands out the node.
+    # Under these names, which blanks separate, the match hands out the node.
     role: str = ""
 
     def named(self, role: str) -> Pattern:
-        """The same pattern, its node under a role."""
-        return replace(self, role=role)
+        """The same pattern, its node under one more role."""
+        return replace(self, role=f"{self.role} {role}".strip())
 
     def bare(self) -> Pattern:
         """The same pattern without roles."""
@@ -166,8 +166,8 @@ def _match(named: Mapping[str, Node], item: Node, pattern: Pattern, taken: set[s
                 return None
             found.inputs.append(inner)
             found.roles |= inner.roles
-    if pattern.role:
-        found.roles[pattern.role] = item
+    for role in pattern.role.split():
+        found.roles[role] = item
     return found
 
 
@@ -199,13 +199,16 @@ def _replace_once(
         renames |= made.renames
         stay |= made.stay
         has_changed = True
-    return _mended(renamed(result, renames, frozenset(stay)), nodes), has_changed
+    return _mended(renamed(result, renames, frozenset(stay)), nodes, {*renames.values()}), has_changed
 
 
-def _mended(result: Sequence[Node], before: Sequence[Node]) -> list[Node]:
-    """Each name once, without what nobody reads any longer, and with what is still read though it was dropped."""
+def _mended(result: Sequence[Node], before: Sequence[Node], ends: set[str]) -> list[Node]:
+    """Each name once, without what nobody reads any longer, and with what is still read though it was dropped.
+
+    `ends` took the place of others, and may be what the graph is for.
+    """
     first = by_name(reversed(result))
-    kept = _without_left_over({name: first[name] for name in dict.fromkeys(item.name for item in result)}, before)
+    kept = _without_left_over({name: first[name] for name in dict.fromkeys(item.name for item in result)}, before, ends)
     old = by_name(before)
     waiting = [name for item in kept.values() for name in item.sources]
     while waiting:
@@ -216,9 +219,9 @@ def _mended(result: Sequence[Node], before: Sequence[Node]) -> list[Node]:
     return list(kept.values())
 
 
-def _without_left_over(kept: dict[str, Node], before: Sequence[Node]) -> dict[str, Node]:
+def _without_left_over(kept: dict[str, Node], before: Sequence[Node], ends: set[str]) -> dict[str, Node]:
     """Two overlapping matches may hand out the inner node of a third, which is replaced."""
-    was_read = set(readers_of(before))
+    was_read = readers_of(before).keys() - ends
     while True:
         read = set(readers_of(kept.values()))
         left_over = [name for name in kept if name not in read and name in was_read]

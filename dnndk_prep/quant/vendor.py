@@ -80,6 +80,11 @@ def _unsaid(made: Plan, seen: Mapping[str, Seen], changes: Sequence[Change]) -> 
     running = computed(made.nodes, made.prepared.outputs)
     idle = [name for name in seen if name not in running]
     notes = [f"{name}: nothing reads this FixNeuron, so it has the position 0 and tells nothing" for name in idle]
+    taken: dict[str, str] = {}
+    for name in seen:
+        other = taken.setdefault(name.replace("/", "_"), name)
+        if other != name:
+            notes.append(f"{name}: vai_q_tensorflow aborts, since its file for this FixNeuron is that of {other}")
     if not seen:
         notes.append("nothing of this graph is quantized: vai_q_tensorflow knows float32 alone, and reports success")
     for change in changes:

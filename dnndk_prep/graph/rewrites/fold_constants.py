@@ -29,7 +29,7 @@ def fold_constants(graph_def: GraphDef, keep: frozenset[str], largest: int | Non
     """The graph with a constant in the place of each node that depends on constants alone.
 
     A further output of a node (Split, Unpack) becomes a constant beside it; what was only read on the way goes.
-    A constant of more than `largest` bytes is not made.
+    `largest` bytes is the limit for a constant, instead of what it is made of and some more.
     """
     nodes = by_name(graph_def)
     left: set[str] = set()
@@ -121,5 +121,5 @@ def _computed(
             return {}, refused
         with tf.compat.v1.Session(graph=graph) as session:
             values = dict(zip(wanted, session.run(wanted), strict=True))
-    most = size + MAX_GROWTH if largest is None else min(size + MAX_GROWTH, largest)
+    most = size + MAX_GROWTH if largest is None else largest
     return values, {node_of(name) for name, value in values.items() if value.nbytes > most}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dnndk_prep.errors import StageError
 from dnndk_prep.quant.matching import ANY, CONST, Make, Match, Pattern, Replacement, op, replace_all
 from dnndk_prep.quant.network import Node, const, node
 
@@ -14,7 +15,8 @@ FUSED = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 # The second inputs of both kinds, in their order.
 GLOBAL_ORDER = ("mean", "variance", "beta", "gamma")
 FUSED_ORDER = ("gamma", "beta", "mean", "variance")
-BATCH_NORM = op(" ".join(("BatchNormWithGlobalNormalization", *FUSED)), ANY, CONST, CONST, CONST, CONST)
+NORMS = ("BatchNormWithGlobalNormalization", *FUSED)
+BATCH_NORM = op(" ".join(NORMS), ANY, CONST, CONST, CONST, CONST)
 
 CONV = op("Conv2D MatMul DepthwiseConv2dNative", ANY.named("input"), CONST.named("weights"), role="conv")
 # A transposed convolution has three inputs: the size first.
@@ -43,6 +45,7 @@ def split(nodes: Sequence[Node]) -> list[Node]:
         norm, source = match.node, match.inputs[0].node
         order, eps = (FUSED_ORDER, "epsilon") if norm.op in FUSED else (GLOBAL_ORDER, "variance_epsilon")
         value = {name: inner.node.array for name, inner in zip(order, match.inputs[1:], strict=True)}
+        _require_vectors(norm, value)
         scale = np.float32(1) / np.sqrt(value["variance"] + np.float32(norm.attrs[eps].f))
         if norm.op in FUSED or norm.attrs["scale_after_normalization"].b:
             scale = scale * value["gamma"]
@@ -88,6 +91,17 @@ def fold_products(nodes: Sequence[Node]) -> list[Node]:
     for pattern in (op("Mul", biased, CONST.named("scale")), op("Mul", CONST.named("scale"), biased)):
         current = replace_all(current, pattern, _product, may_drop=True, repeat=True)
     return current
+
+
+def _require_vectors(norm: Node, value: Mapping[str, np.ndarray]) -> None:
+    wrong = [name for name, array in value.items() if array.shape != value["gamma"].shape or array.ndim != 1]
+    if wrong:
+        raise StageError(
+            f"the batch norm {norm.name} is in its training form",
+            expected="one number a channel for each parameter: the quantizer stops at anything else",
+            found=", ".join(f"{name} {list(value[name].shape)}" for name in wrong),
+            remedy="freeze the graph for inference: model.path in pipeline.yaml does so",
+        )
 
 
 def _scaled(layer: Pattern, has_bias: bool) -> Pattern:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from dnndk_prep.graph.topology import node_of
+from dnndk_prep.errors import StageError
+from dnndk_prep.graph.topology import node_of, reachable
 from dnndk_prep.quant.network import Node, attribute, by_name, shapes_of
 from dnndk_prep.quant.settings import Settings
 from dnndk_prep.quant.vai_q_tf1 import batch_norms, forms, pools
 from dnndk_prep.quant.vai_q_tf1.constants import folded, with_own_constants, without_identities
 from dnndk_prep.quant.vai_q_tf1.equalize import equalized
 
+# What may go into the layer before; IdentityN is left out.
+FOLDED = ("BiasAdd", "Add", "AddV2", "Mul", "Identity", "IdentityN", *batch_norms.NORMS)
 Shapes = Mapping[str, Sequence[int | None]]
 
 
@@ -39,6 +42,7 @@ def prepare(
     Raises StageError for what it cannot prepare.
     """
     notes: list[str] = []
+    _require_fed(nodes, inputs, outputs)
     constant = folded(nodes, inputs, outputs)
     main, upstream, inner = _parted(constant, inputs, outputs)
     plain = without_identities(main, {*inputs, *outputs})
@@ -50,9 +54,23 @@ def prepare(
     if settings.do_cle:
         merged = equalized(merged, inputs, outputs, bool(settings.replace_relu6), notes)
     if settings.simulate_dpu:
+        notes += _means_of_norms(merged, {item.name for item in plain if item.op in batch_norms.NORMS})
         merged = _as_on_dpu(merged, fed, settings)
     ends = _ends(merged, plain, outputs, notes)
     return Prepared(tuple(merged), tuple(inputs), tuple(ends), tuple(upstream), inner, tuple(notes))
+
+
+def _require_fed(nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    cut = {item.name: item.reading() if item.name in inputs else item for item in nodes}
+    needed = reachable(cut, outputs)
+    missing = [item.name for item in nodes if item.op == "Placeholder" and item.name in needed - {*inputs}]
+    if missing:
+        raise StageError(
+            f"{', '.join(missing)} must be fed",
+            expected="all placeholders that the outputs need among the inputs",
+            found=", ".join(inputs),
+            remedy="name them as inputs, or freeze the graph without them",
+        )
 
 
 def _parted(
@@ -88,6 +106,14 @@ def _left_norms(nodes: Sequence[Node]) -> list[str]:
     ]
 
 
+def _means_of_norms(nodes: Sequence[Node], norms: set[str]) -> list[str]:
+    return [
+        f"{item.name}: vai_q_tensorflow crashes at this mean, since it reads the batch norm {item.sources[0]} itself"
+        for item in nodes
+        if item.op == "Mean" and item.sources[0] in norms
+    ]
+
+
 def _ends(nodes: Sequence[Node], before: Sequence[Node], outputs: Sequence[str], notes: list[str]) -> list[str]:
     """The outputs, and by which node they are given now, where the quantizer itself would not find them again."""
     named, old = by_name(nodes), by_name(before)
@@ -97,6 +123,13 @@ def _ends(nodes: Sequence[Node], before: Sequence[Node], outputs: Sequence[str],
         while end not in named:
             # Folded into the node that it read, or replaced by nodes that begin with its name.
             made = [item.name for item in nodes if item.name.startswith(f"{end}/h_sigmoid/")]
+            if not made and old[end].op not in FOLDED:
+                raise StageError(
+                    f"the output {name} lies inside of what the quantizer writes as one operator",
+                    expected="outputs behind activations",
+                    found=old[end].op,
+                    remedy="name the node behind it",
+                )
             end = made[-1] if made else old[end].sources[0]
         if end != name:
             notes.append(f"{name}: vai_q_tensorflow stops at an output that it folds away; {end} gives its value")

@@ -106,7 +106,9 @@ def pieces(graph_def: GraphDef) -> Iterator[bytes | memoryview]:
             yield head(NODE, len(text)) + text
         else:
             yield from _node_pieces(node, value)
-    rest = GraphDef(versions=graph_def.versions, version=graph_def.version)
+    rest = GraphDef(version=graph_def.version)
+    if graph_def.HasField("versions"):
+        rest.versions.CopyFrom(graph_def.versions)
     if graph_def.HasField("library"):
         rest.library.CopyFrom(graph_def.library)
     yield rest.SerializeToString(deterministic=True)

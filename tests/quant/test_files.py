@@ -1,0 +1,210 @@
+"""The command `quantize` and the files that it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import Case, case
+from nets import Net
+from tensorflow.core.framework.graph_pb2 import GraphDef
+
+from dnndk_prep import cli
+from dnndk_prep.graph.run import GraphRunner
+from dnndk_prep.quant import pow2
+from dnndk_prep.quant.network import to_graph_def
+
+NAMES = ("11_squeeze_excite", "10_two_inputs", "16_flags_bits")
+
+
+def command(one: Case, out: Path) -> list[str]:
+    """The words for a measured case."""
+    words = ["quantize", str(one.folder / "float.pb"), "--inputs", ",".join(one.inputs)]
+    words += ["--outputs", ",".join(one.outputs), "--calib", str(one.folder / "calib.npz"), "--out", str(out)]
+    return words + [word for pair in one.facts["flags"].items() for word in pair]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders that the command has written, by case."""
+    folders = {name: tmp_path_factory.mktemp(name) / "out" for name in NAMES}
+    for name, folder in folders.items():
+        assert cli.main(command(case(name), folder)) == 0
+    return folders
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_positions(name: str, written: dict[str, Path]):
+    stored = json.loads((written[name] / "positions.json").read_text())
+    keys = ("kind", "mode", "method", "bit_width", "position", "position_calibrated", "batch_positions", "op")
+    got = {(item["node"], *(str(item[key]) for key in keys)) for item in stored["fix_neurons"]}
+    wanted = case(name).facts["fix_neurons"]
+    assert got == {(item["match_name"], *(str(item[key]) for key in keys)) for item in wanted}
+    assert stored["outputs"] == case(name).outputs
+    for item in stored["fix_neurons"]:
+        low, high = item["range"]
+        assert low <= high
+        assert 0 <= item["clipped"] <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_of_stock_ops_has_its_names_in_graph_json(name: str, written: dict[str, Path]):
+    one, folder = case(name), written[name]
+    facts = json.loads((folder / "graph.json").read_text())
+    assert [item["name"] for item in facts["inputs"]] == one.inputs
+    graph_def = GraphDef.FromString((folder / "quantize_eval_model_stock.pb").read_bytes())
+    with GraphRunner(graph_def, [item["name"] for item in facts["outputs"]]) as runner:
+        (got,) = runner.run(one.arrays("eval.npz", "x"))
+    with np.load(one.folder / "eval.npz") as stored:
+        np.testing.assert_array_equal(got, stored["y_quant"])
+
+
+def test_the_graph_of_the_vendor(written: dict[str, Path]):
+    one = case("11_squeeze_excite")
+    graph_def = GraphDef.FromString((written[one.name] / "quantize_eval_model.pb").read_bytes())
+    wanted = {item["name"]: (item["op"], item["inputs"]) for item in one.facts["quantized_graph"]}
+    assert {node.name: (node.op, list(node.input)) for node in graph_def.node} == wanted
+    assert not graph_def.HasField("versions")
+    for item in one.facts["fix_neurons"]:
+        node = next(node for node in graph_def.node if node.name == f"{item['node']}/{item['kind']}")
+        assert node.attr.keys() == {
+            *("T", "bit_width", "method", "mode", "phase", "quantize_pos", "output_dir", "_output_shapes")
+        }
+        assert (node.attr["phase"].i, node.attr["T"].type) == (1, tf.float32.as_datatype_enum)
+        assert node.attr["quantize_pos"].i == item["position"]
+    # The weights are what they were.
+    kernel = next(node for node in graph_def.node if node.name == "head/kernel")
+    floats = GraphDef.FromString((one.folder / "float.pb").read_bytes())
+    before = next(node for node in floats.node if node.name == "head/kernel")
+    np.testing.assert_array_equal(
+        tf.make_ndarray(kernel.attr["value"].tensor), tf.make_ndarray(before.attr["value"].tensor)
+    )
+
+
+def test_dumped_numbers_are_those_of_the_first_batch(written: dict[str, Path]):
+    one = case("11_squeeze_excite")
+    dump = written[one.name] / "dump"
+    names = {f"{item['node']}/{item['kind']}".replace("/", "_") for item in one.facts["fix_neurons"]}
+    files = {path.stem for folder in dump.iterdir() for path in folder.glob("*.bin")}
+    assert files == names
+    image = one.batches()[0]["image"]
+    position = next(item["position"] for item in one.facts["fix_neurons"] if item["node"] == "image")
+    whole = pow2.rounded(image, 8, position, 1).reshape(-1)
+    stored = np.fromfile(dump / "dump_results_0" / "image_aquant.bin", np.int8)
+    np.testing.assert_array_equal(stored, whole)
+    lines = (dump / "dump_results_0" / "image_aquant.txt").read_text().split()
+    assert lines[:50] == [str(int(number)) for number in whole[:50]]
+    assert (dump / "dump_results_weights" / "head_kernel_wquant.bin").exists()
+
+
+def test_wide_numbers_wrap_in_the_dump_and_it_is_said(written: dict[str, Path], capsys: pytest.CaptureFixture[str]):
+    one = case("16_flags_bits")
+    stored = np.fromfile(written[one.name] / "dump" / "dump_results_0" / "image_aquant.bin", np.int8)
+    item = next(item for item in one.facts["fix_neurons"] if item["node"] == "image")
+    whole = pow2.rounded(one.batches()[0]["image"], item["bit_width"], item["position"], 1).reshape(-1)
+    assert np.abs(whole).max() > 127
+    np.testing.assert_array_equal(stored, whole.astype(np.int64).astype(np.int8))
+
+
+def test_the_error_of_each_layer(written: dict[str, Path]):
+    one = case("11_squeeze_excite")
+    with (written[one.name] / "layer_error.csv").open() as file:
+        rows = {(row["node"], row["kind"]): row for row in csv.DictReader(file)}
+    assert len(rows) == len(one.facts["fix_neurons"])
+    kernel = rows["head/kernel", "wquant"]
+    floats = GraphDef.FromString((one.folder / "float.pb").read_bytes())
+    x = tf.make_ndarray(next(node for node in floats.node if node.name == "head/kernel").attr["value"].tensor)
+    y = pow2.quantize(x, 8, int(kernel["position"]), 0)
+    assert float(kernel["sqnr_db"]) == pytest.approx(10 * np.log10((x**2).sum() / ((x - y) ** 2).sum()), rel=1e-4)
+    assert float(kernel["max_error"]) == pytest.approx(np.abs(x - y).max(), rel=1e-4)
+    last = rows["head/BiasAdd", "aquant"]
+    assert float(last["cumulative_sqnr_db"]) < float(last["sqnr_db"])
+    assert 0.9 < float(last["cumulative_cosine"]) < 1
+
+
+def graph(tmp_path: Path) -> Path:
+    net = Net()
+    net.op("Relu", "r", net.biased("c", "x"))
+    path = tmp_path / "g.pb"
+    path.write_bytes(to_graph_def(net.nodes).SerializeToString())
+    return path
+
+
+GOOD = np.ones((2, 8, 8, 4), np.float32)
+BAD = {
+    "empty": ({"b0": GOOD[:0]}, "empty"),
+    "zero": ({"b0": GOOD * 0, "b1": GOOD * 0}, "zero throughout"),
+    "nan": ({"b0": GOOD, "b1": GOOD * np.nan}, "not finite"),
+    "infinite": ({"b0": GOOD * np.inf}, "not finite"),
+    "shape": ({"b0": GOOD[..., :3]}, "cannot compute"),
+    "words": ({"b0": np.array(["a"])}, "no numbers"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_calibration_data_that_mean_nothing_are_refused(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arrays, words = BAD[what]
+    np.savez(tmp_path / "c.npz", **arrays)
+    given = ["--inputs", "x", "--outputs", "r", "--calib", str(tmp_path / "c.npz"), "--out", str(tmp_path / "out")]
+    assert cli.main(["quantize", str(graph(tmp_path)), *given]) == 4
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (["--inputs", "y"], 2, "no node 'y'"),
+        (["--outputs", "r:0"], 2, "no node 'r:0'"),
+        (["--method", "3"], 2, "--method 3 is no choice"),
+        (["--weight_bit", "1"], 2, "2 to 32 bits"),
+        (["--nodes_bit", "c"], 2, "NODE:NUMBER"),
+        (["--nodes_bit", "d:4"], 4, "'d'"),
+        (["--ignore_nodes", "d"], 4, "'d'"),
+        (["--calib", "nothing.npz"], 3, "calibration batches"),
+    ],
+)
+def test_wrong_words_are_refused(
+    change: list[str], code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    np.savez(tmp_path / "c.npz", b0=GOOD)
+    given = ["--inputs", "x", "--outputs", "r", "--calib", str(tmp_path / "c.npz"), "--out", str(tmp_path / "out")]
+    assert cli.main(["quantize", str(graph(tmp_path)), *given, *change]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_missing_batches_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    np.savez(tmp_path / "c.npz", b0=GOOD, b2=GOOD, other=GOOD)
+    given = ["--inputs", "x", "--outputs", "r", "--calib", str(tmp_path / "c.npz"), "--out", str(tmp_path / "out")]
+    assert cli.main(["quantize", str(graph(tmp_path)), *given]) == 3
+    assert "b1, other" in capsys.readouterr().err
+
+
+def test_an_average_as_the_output_is_as_silent_as_the_vendors_but_for_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    net = Net()
+    net.op("Relu", "r", net.biased("c", "x"))
+    net.mean("m", "r", keep_dims=False)
+    (tmp_path / "g.pb").write_bytes(to_graph_def(net.nodes).SerializeToString())
+    np.savez(tmp_path / "c.npz", b0=GOOD)
+    given = ["--inputs", "x", "--outputs", "m", "--calib", str(tmp_path / "c.npz"), "--out", str(tmp_path / "out")]
+    assert cli.main(["quantize", str(tmp_path / "g.pb"), *given]) == 0
+    stored = json.loads((tmp_path / "out" / "positions.json").read_text())["fix_neurons"]
+    # The factor never runs, and its position 0 is handed to what is pooled.
+    assert {item["node"]: item["position"] for item in stored if item["node"] in ("m/mul", "r")} == {"m/mul": 0, "r": 0}
+    assert "name a later node as the output" in capsys.readouterr().err
+
+
+def test_a_graph_for_a_fixed_batch(tmp_path: Path):
+    net = Net((2, 8, 8, 4))
+    net.op("Relu", "r", net.biased("c", "x"))
+    (tmp_path / "g.pb").write_bytes(to_graph_def(net.nodes).SerializeToString())
+    np.savez(tmp_path / "c.npz", b0=GOOD, b1=2 * GOOD)
+    given = ["--inputs", "x", "--outputs", "r", "--calib", str(tmp_path / "c.npz"), "--out", str(tmp_path / "out")]
+    assert cli.main(["quantize", str(tmp_path / "g.pb"), *given]) == 0
+    size = (tmp_path / "out" / "dump" / "dump_results_0" / "x_aquant.bin").stat().st_size
+    assert size == GOOD.size

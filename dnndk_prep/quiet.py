@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,6 +28,9 @@ def quiet_start() -> Iterator[None]:
     if os.environ.setdefault(LEVEL, _ERRORS) == _EVERYTHING:
         yield
         return
+    # It takes longer to import than all else here, which every command imports.
+    import tempfile
+
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:

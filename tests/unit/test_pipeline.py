@@ -246,7 +246,7 @@ def test_sigterm_ends_the_run_with_the_resume_command(tmp_path: Path):
     assert process.stdout is not None
     assert any("started" in line for line in process.stdout)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=40)
     assert process.returncode == 143
     assert f"train_save interrupted; go on with:\n  {sys.executable} -m dnndk_prep run pipeline.yaml" in err
 

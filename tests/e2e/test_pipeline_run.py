@@ -17,7 +17,7 @@ from dnndk_prep import cli
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["train_save", "keras_2_tf", "freeze_graph", "optimize_for_inference", "dpu_check"]
-STAGES += ["calib_input", "export", "report"]
+STAGES += ["calib_input", "quantize", "export", "report"]
 
 
 def pipeline(folder: Path, *words: str, yaml: str = "pipeline.yaml", code: int = 0) -> subprocess.CompletedProcess:
@@ -80,8 +80,10 @@ def test_every_artifact_of_the_contract_is_there(shipped: Path):
         "optimize_for_inference": "optimized_graph.pb graph.json",
         "dpu_check": "check.json check.txt",
         "calib_input": "calib_list.txt calib.npz input_fn.py",
-        "export/dnndk": "decent_q.sh dnnc.sh input_fn.py README.md",
-        "export/vitis_ai": "quantize.sh compile.sh arch.json input_fn.py README.md",
+        "quantize": "positions.json quantize_eval_model.pb quantize_eval_model_stock.pb layer_error.csv graph.json",
+        "export/dnndk": "decent_q.sh dnnc.sh check.py input_fn.py README.md",
+        "export/vitis_ai": "quantize.sh compile.sh check.py arch.json input_fn.py README.md",
+        "export/vitis_ai_tf2": "float_model.h5 quantize.py compile.sh check.py arch.json input_fn.py README.md",
         "report": "report.md report.json",
     }
     for folder, names in wanted.items():

@@ -11,6 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from battery.patterns import seed_weights
 from keras import layers, ops
 
 from dnndk_prep.dpu import targets
@@ -98,3 +99,17 @@ def test_all_layers_without_a_form_are_named(tmp_path):
     assert caught.value.found == "groups: GroupNormalization; tile: the operation tile; logs: activation: " + (
         "'keras3_log_softmax'"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetB0"])
+def test_ordinary_models_have_a_form(name, tmp_path):
+    image = layers.Input((32, 32, 3), name="image")
+    model = getattr(keras.applications, name)(weights=None, input_tensor=image, classes=4)
+    seed_weights(model)
+    written = saved(model, tmp_path)
+    # Weights that are set do not reach a Normalization; those that are loaded do.
+    model = keras.models.load_model(tmp_path / "model.keras")
+    x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    facts = written.proven([x], [np.asarray(model(x, training=False))])
+    assert facts["max_abs_diff"] <= facts["tolerance"]

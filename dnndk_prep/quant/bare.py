@@ -17,7 +17,8 @@ from dnndk_prep.quant.calibration import Batch
 from dnndk_prep.quant.calibration_data import BatchFile, require_meaning
 from dnndk_prep.quant.files import Written, write
 from dnndk_prep.quant.settings import Settings
-from dnndk_prep.quant.vendor import Quantization, plan, quantize
+from dnndk_prep.quant.vai_q_tf1.prepare import Shapes
+from dnndk_prep.quant.vendor import Plan, Quantization, plan, quantize
 
 # The TensorFlow inside vai_q_tensorflow: what it does not read, it does not quantize.
 READER = "1.15"
@@ -37,19 +38,23 @@ def quantize_file(
     Raises UnsafeFileError, ModelFileError or StageError for a graph that may not run, or cannot be quantized, and for
     calibration data that mean nothing.
     """
+    batches = BatchFile(calibration, inputs)
+    first, notes = require_meaning(iter(batches))
+    made = _planned(graph, inputs, outputs, {name: [None, *array.shape[1:]] for name, array in first.items()}, settings)
+    quantized = quantize(made, progress(batches, len(batches), shows_progress))
+    out.mkdir(parents=True, exist_ok=True)
+    written = write(out, quantized, batches, first)
+    return quantized, Written(written.errors, written.artifact, written.dumped, (*notes, *written.warnings))
+
+
+def _planned(graph: Path, inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings) -> Plan:
+    """The plan alone: the graph that was read would be another copy of the weights."""
     source = read_source(graph)
     _require_names([*inputs, *outputs], list(by_name(source.graph_def)), source.file)
     refuse_unsafe(source.graph_def, source.file)
     _refuse_variables(source.file, [node.name for node in source.graph_def.node if node.op in VARIABLES])
     graph_def = for_reader(source.graph_def, READER, frozenset(node.name for node in source.graph_def.node))
-    batches = BatchFile(calibration, inputs)
-    first, notes = require_meaning(iter(batches))
-    fed = {name: [None, *array.shape[1:]] for name, array in first.items()}
-    made = plan(graph_def, inputs, outputs, fed, settings)
-    quantized = quantize(made, progress(batches, len(batches), shows_progress))
-    out.mkdir(parents=True, exist_ok=True)
-    written = write(out, quantized, batches, first)
-    return quantized, Written(written.errors, written.artifact, written.dumped, (*notes, *written.warnings))
+    return plan(graph_def, inputs, outputs, fed, settings)
 
 
 def progress(batches: BatchFile | Iterator[Batch], count: int, shows: bool) -> Iterator[Batch]:

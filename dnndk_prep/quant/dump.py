@@ -15,7 +15,7 @@ from dnndk_prep.quant.simulation import Simulation, rounded
 
 WEIGHTS, FIRST_BATCH = "dump_results_weights", "dump_results_0"
 # So many numbers of activations at most: of larger batches the first images.
-MOST = 1 << 25
+MOST = 1 << 24
 # Each int8 as a line of text, by the byte that it is.
 LINES = [f"{value}\n".encode() for value in [*range(128), *range(-128, 0)]]
 

@@ -31,8 +31,8 @@ EVAL_MODEL, STOCK_MODEL = "quantize_eval_model.pb", "quantize_eval_model_stock.p
 READERS = ("1.12", "1.15")
 # What constant folding appends to a name; the number is arbitrary.
 FOLDED = re.compile(r"/_\d+__cf__\d+")
-# Examples over which the errors of the layers are measured.
-EXAMPLES = 16
+# Examples over which the errors of the layers are measured: fewer where they have more input values than this together.
+EXAMPLES, INPUT_VALUES = 16, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,26 @@ def write(folder: Path, made: Quantization, batches: Sequence[Batch] | Iterable[
     `batches` are those of the calibration, as many as there are to be measured on; `first` is the one to dump.
     """
     nodes, outputs = made.nodes, made.plan.prepared.outputs
-    errors = measure(nodes, outputs, batches, EXAMPLES)
+    each = sum(array[0].size for array in first.values() if array.ndim)
+    errors = measure(nodes, outputs, batches, min(EXAMPLES, max(1, INPUT_VALUES // max(1, each))))
     (folder / POSITIONS).write_text(json.dumps(_facts(made, nodes, errors), indent=1) + "\n", encoding="utf-8")
     write_csv(folder / LAYER_ERROR, errors, {item.name: plain_name(item.name) for item in nodes})
-    with (folder / EVAL_MODEL).open("wb") as file:
-        file.writelines(pieces(eval_graph(nodes)))
-    artifact, warnings = _stock(made, nodes)
-    artifact.save(folder, STOCK_MODEL)
+    artifact, warnings = write_graphs(folder, made)
     dumped = dump(folder / DUMP, nodes, outputs, first)
     wide = [item.name for item in made.plan.nodes if "bit_width" in item.attrs and item.attrs["bit_width"].i > 8]
     if wide:
         warnings.append(f"{DUMP}/ holds the lowest 8 bits of wider numbers, as vai_q_tensorflow writes them: {wide[0]}")
     return Written(errors, artifact, dumped, tuple(warnings))
+
+
+def write_graphs(folder: Path, made: Quantization) -> tuple[GraphArtifact, list[str]]:
+    """Write the graph with FixNeurons, the one with stock ops and its graph.json; the latter two, and warnings."""
+    nodes = made.nodes
+    with (folder / EVAL_MODEL).open("wb") as file:
+        file.writelines(pieces(eval_graph(nodes)))
+    artifact, warnings = _stock(made, nodes)
+    artifact.save(folder, STOCK_MODEL)
+    return artifact, warnings
 
 
 def _facts(made: Quantization, nodes: Sequence[Node], errors: Mapping[str, LayerError]) -> dict[str, Any]:

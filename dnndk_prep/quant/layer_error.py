@@ -43,13 +43,13 @@ class Error:
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
         """x: float values, y: those that stand for them."""
-        wide, got = x.astype(np.float64).reshape(-1), y.astype(np.float64).reshape(-1)
-        difference = got - wide
-        self.signal += float(wide @ wide)
-        self.other += float(got @ got)
-        self.product += float(wide @ got)
-        self.noise += float(difference @ difference)
-        self.greatest = max(self.greatest, float(np.abs(difference).max(initial=0)))
+        one, two = np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(y).reshape(-1)
+        for signal, other, product, noise, greatest in pow2.over_parts(partial(_sums, one, two), one.size):
+            self.signal += signal
+            self.other += other
+            self.product += product
+            self.noise += noise
+            self.greatest = max(self.greatest, greatest)
 
     @property
     def sqnr(self) -> float:
@@ -141,6 +141,20 @@ def write_csv(path: Path, errors: Mapping[str, LayerError], names: Mapping[str, 
             total = [one.total.sqnr, one.total.cosine, one.total.greatest]
             numbers = [f"{number:.6g}" for number in (*own, one.saturation, *total)]
             writer.writerow([names.get(node, node), kind, one.op, *settings, *numbers])
+
+
+def _sums(x: np.ndarray, y: np.ndarray, part: slice) -> tuple[float, float, float, float, float]:
+    """Of x and y squared, of their product and squared difference, and the largest difference: block by block."""
+    signal = other = product = noise = greatest = 0.0
+    for start in range(part.start, part.stop, pow2.BLOCK):
+        a, b = (array[start : min(start + pow2.BLOCK, part.stop)] for array in (x, y))
+        difference = b - a
+        signal += float(np.dot(a, a))
+        other += float(np.dot(b, b))
+        product += float(np.dot(a, b))
+        noise += float(np.dot(difference, difference))
+        greatest = max(greatest, float(difference.max()), -float(difference.min()))
+    return signal, other, product, noise, greatest
 
 
 def _copies(

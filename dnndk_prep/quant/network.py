@@ -151,11 +151,13 @@ def shapes_of(nodes: Sequence[Node], fed: Mapping[str, Sequence[int | None]]) ->
 
 
 def _from_def(item: NodeDef) -> Node:
-    attrs = dict(item.attr)
-    # Shapes that some tool noted: they would be wrong once something changes.
-    attrs.pop("_output_shapes", None)
-    value = None
-    if item.op == "Const":
-        value = value_of(item)
-        attrs.pop("value")
+    value = value_of(item) if item.op == "Const" else None
+    # Shapes that some tool noted would be wrong once something changes.
+    left_out = ("_output_shapes", "value") if item.op == "Const" else ("_output_shapes",)
+    attrs = {}
+    for key in item.attr:
+        if key not in left_out:
+            # A copy: an attribute of the graph would keep all of the graph in memory.
+            attrs[key] = AttrValue()
+            attrs[key].CopyFrom(item.attr[key])
     return Node(item.name, item.op, tuple(item.input), attrs, value, item.device)

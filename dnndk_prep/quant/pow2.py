@@ -63,7 +63,7 @@ def quantize(x: np.ndarray, bits: int, position: int, mode: int) -> np.ndarray:
         return np.ldexp(rounded(x, bits, position, mode), -position).astype(np.float32)
     result = np.empty(x.shape, np.float32)
     target, source = result.reshape(-1), np.ascontiguousarray(x).reshape(-1)
-    _over_parts(lambda part: _quantize_part(source[part], target[part], bits, position), source.size)
+    over_parts(lambda part: _quantize_part(source[part], target[part], bits, position), source.size)
     return result
 
 
@@ -78,7 +78,7 @@ def rounded(x: np.ndarray, bits: int, position: int, mode: int) -> np.ndarray:
 def extent(x: np.ndarray) -> tuple[float, float]:
     """The least and the greatest value of a float32 array that is not empty; NaN if it holds one."""
     flat = np.ascontiguousarray(x).reshape(-1)
-    parts = _over_parts(lambda part: (flat[part].min(), flat[part].max()), flat.size)
+    parts = over_parts(lambda part: (flat[part].min(), flat[part].max()), flat.size)
     lows, highs = zip(*parts, strict=True)
     return float(np.min(lows)), float(np.max(highs))
 
@@ -140,7 +140,7 @@ def _square_errors(x: np.ndarray, bits: int, first: int, mode: int) -> list[floa
     for i in range(CANDIDATES):
         # Somewhat above the least so far: what is near it must be known in full.
         limit = min(scores, default=math.inf) * (1 + 2 * NEAR)
-        parts = _over_parts(partial(_squares, flat, first + i, bits, limit), flat.size)
+        parts = over_parts(partial(_squares, flat, first + i, bits, limit), flat.size)
         scores.append(sum(parts))
     best = min(scores)
     near = [i for i, score in enumerate(scores) if score <= best * (1 + NEAR)]
@@ -207,7 +207,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="pow2")
 
 
-def _over_parts(function: Callable[[slice], T], size: int) -> list[T]:
+def over_parts(function: Callable[[slice], T], size: int) -> list[T]:
     """`function` of slices that make up range(size), on all cores where that is worth it: NumPy lets them."""
     cores = os.cpu_count() or 1
     if size < MANY or cores == 1:

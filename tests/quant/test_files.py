@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Case, case
+from measured import Case, case
 from nets import Net
 from tensorflow.core.framework.graph_pb2 import GraphDef
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import CASES, case, quantized
+from measured import CASES, case, quantized
 
 from dnndk_prep.graph.fix_neurons import without_fix_neurons
 from dnndk_prep.graph.run import GraphRunner

@@ -13,7 +13,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from dnndk_prep.quant.settings import Settings, node_numbers
 from dnndk_prep.quant.vendor import Quantization, plan, quantize
 
-GOLDENS = Path(__file__).with_name("goldens")
+GOLDENS = Path(__file__).parent / "quant" / "goldens"
 CASES = sorted(folder.name for folder in GOLDENS.iterdir())
 
 

@@ -52,18 +52,17 @@ def _weight(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return random.normal(0, 1 / np.sqrt(np.prod(shape[:-1])), shape)
 
 
-# Opens every float model of a folder and writes what it predicts; runs in Keras 2.8 and 2.12.
+# Opens every float model beside it, and writes what it predicts; runs in Keras 2.8 and 2.12.
 PREDICT = """
-import glob, os, sys
+import glob, os
 import numpy as np, tensorflow as tf
-for path in sorted(glob.glob(os.path.join(sys.argv[1], "*.h5"))):
+for path in sorted(glob.glob(os.path.join(os.path.dirname(__file__), "*.h5"))):
     model = tf.keras.models.load_model(path)
     with np.load(path[:-3] + ".npz") as file:
         fed = [file["in_%d" % i] for i in range(len(model.inputs))]
     got = model(fed if len(fed) > 1 else fed[0], training=False)
     got = got if isinstance(got, (list, tuple)) else [got]
-    np.savez(path[:-3] + ".out.npz", *[value.numpy() for value in got])
-print(tf.__version__)
+    np.savez(path[:-3] + "." + tf.__version__ + ".npz", *[value.numpy() for value in got])
 """
 
 # Stands in for the vendor's package: records how it is called, and gives the float model back.

@@ -75,8 +75,36 @@ QUIET = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
 RUNNER = Path(__file__).with_name("container_runner.py")
 
 
+PREDICTED = "predicted"
+
+
+@dataclass(frozen=True)
+class FloatModels:
+    """Float models in `folder`, what to feed them, and what the models themselves predict."""
+
+    folder: Path
+    predicted: Mapping[str, list[np.ndarray]]
+
+
 @pytest.fixture(scope="module")
-def done_in(export, old_python, tmp_path_factory) -> Callable[[str], Mapping[str, Done]]:
+def float_models(tmp_path_factory) -> FloatModels:
+    folder, predicted = tmp_path_factory.mktemp("models"), {}
+    models = {name: keras_models.made(name, keras) for name in ("several", "shared", "without_input")}
+    for name, model in {**models, "everything": everything(), "channels_first": channels_first()}.items():
+        path = folder / "source.keras"
+        model.save(path)
+        source = read_model(path)
+        built = build_inference(source)
+        fed = list(probe_batch(source, built.inputs, 0).values())
+        predicted[name] = Predictor(source).predict(fed)
+        FloatModel.of(source, built.input_layers).write(folder / f"{name}.h5")
+        np.savez(folder / f"{name}.npz", **{f"in_{i}": value for i, value in enumerate(fed)})
+    (folder / "predict.py").write_text(PREDICT)
+    return FloatModels(folder, predicted)
+
+
+@pytest.fixture(scope="module")
+def done_in(export, float_models, old_python, tmp_path_factory) -> Callable[[str], Mapping[str, Done]]:
     """What came of all cases of an environment: importing TensorFlow takes seconds, so each does it once."""
 
     @functools.cache
@@ -92,13 +120,16 @@ def done_in(export, old_python, tmp_path_factory) -> Callable[[str], Mapping[str
                 (root / module).parent.mkdir(parents=True, exist_ok=True)
                 (root / module).write_text(text)
             jobs.append([str(folder / case.script), [str(root)] if case.modules else []])
+        if environment.startswith("keras"):
+            folders[PREDICTED] = float_models.folder
+            jobs.append([str(float_models.folder / "predict.py"), []])
         # From another folder: the scripts find their own.
         command = [python, "-W", "ignore", RUNNER]
         told = {"input": json.dumps(jobs), "capture_output": True, "text": True, "env": without_tensorflow()}
         process = subprocess.run(command, cwd=folders["vitis_ai"].parent, **told)
         assert process.returncode == 0, process.stderr[-2000:]
         results = json.loads(process.stdout.splitlines()[-1])
-        return {name: Done(folders[name], *result) for name, result in zip(cases, results, strict=True)}
+        return {name: Done(folders[name], *result) for name, result in zip(folders, results, strict=True)}
 
     return run
 
@@ -270,36 +301,16 @@ def test_scripts_are_of_the_containers_python(export, old_python):
     subprocess.run([old_python("1.12"), "-c", code, *scripts], check=True)
 
 
-def float_models(folder: Path) -> dict[str, list[np.ndarray]]:
-    """Writes float models into `folder`, and what to feed them; gives what the models themselves predict."""
-    models = {name: keras_models.made(name, keras) for name in ("several", "shared", "without_input")}
-    wanted = {}
-    for name, model in {**models, "everything": everything(), "channels_first": channels_first()}.items():
-        path = folder / "source.keras"
-        model.save(path)
-        source = read_model(path)
-        built = build_inference(source)
-        fed = list(probe_batch(source, built.inputs, 0).values())
-        wanted[name] = Predictor(source).predict(fed)
-        FloatModel.of(source, built.input_layers).write(folder / f"{name}.h5")
-        np.savez(folder / f"{name}.npz", **{f"in_{i}": value for i, value in enumerate(fed)})
-    return wanted
-
-
-def test_float_models_predict_in_keras_2_8_and_2_12_as_the_model_did(tmp_path, old_python):
-    wanted = float_models(tmp_path)
-    for environment in ("keras-2.8", "keras-2.12"):
-        command = [old_python(environment), "-W", "ignore", "-c", PREDICT, tmp_path]
-        done = subprocess.run(command, env=without_tensorflow(), **QUIET)
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert done.stdout.strip().startswith(environment.removeprefix("keras-"))
-        for name, outputs in wanted.items():
-            with np.load(tmp_path / f"{name}.out.npz") as file:
-                got = [file[f"arr_{i}"] for i in range(len(file.files))]
-            assert len(got) == len(outputs)
-            for a, b in zip(got, outputs, strict=True):
-                assert np.abs(a - b).max() <= 1e-6 * max(1.0, np.abs(b).max()), name
-            (tmp_path / f"{name}.out.npz").unlink()
+@pytest.mark.parametrize(("environment", "release"), [("keras-2.8", "2.8.4"), ("keras-2.12", "2.12.1")])
+def test_float_models_predict_in_old_kerases_as_the_model_did(environment, release, done_in, float_models):
+    done = done_in(environment)[PREDICTED]
+    assert done.code == 0, done.stderr
+    for name, outputs in float_models.predicted.items():
+        with np.load(float_models.folder / f"{name}.{release}.npz") as file:
+            got = [file[f"arr_{i}"] for i in range(len(file.files))]
+        assert len(got) == len(outputs)
+        for a, b in zip(got, outputs, strict=True):
+            assert np.abs(a - b).max() <= 1e-6 * max(1.0, np.abs(b).max()), name
 
 
 def test_a_model_without_a_form_leaves_the_bundle_out_and_says_why(tmp_path, capsys):

@@ -28,6 +28,7 @@ from dnndk_prep.stages import _inputs
 from dnndk_prep.stages._proof import fitting_test_part
 from dnndk_prep.stages.context import StageContext
 
+LOOPS = ("LoopCond",)
 # The layers that the report names.
 WORST = 5
 # Training examples that calibration data of the user's own are compared with.
@@ -64,13 +65,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _plan(ctx: StageContext, graph: GraphArtifact, fed: Mapping[str, list[int | None]]) -> Plan:
-    kept = [node.name for node in graph.graph_def.node if node.op in VARIABLES]
-    if kept:
-        raise StageError(
-            "the vendor's quantizers take no graph with variables",
-            expected="freeze_graph.keep_vars: []",
-            found=", ".join(kept),
-        )
+    for what, kinds in (("variables", VARIABLES), ("recurrent layers", LOOPS)):
+        found = [node.name for node in graph.graph_def.node if node.op in kinds]
+        if found:
+            raise StageError(f"the vendor's quantizers take no graph with {what}", found=", ".join(found))
     flags = ctx.cfg.quantize.model_dump(exclude={"mode"})
     return plan(graph.graph_def, graph.input_names, graph.output_names, fed, Settings(**flags))
 

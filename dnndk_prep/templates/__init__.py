@@ -56,7 +56,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
+        # Texts stay texts in a page; scripts and Markdown have filters for each value.
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
     )
     # `ascii` gives a literal of Python, in any source file's coding.
     environment.filters.update(sh=shell, md=markdown, code=code, dims=dimensions, literal=ascii)

@@ -84,7 +84,7 @@ def test_every_artifact_of_the_contract_is_there(shipped: Path):
         "export/dnndk": "decent_q.sh dnnc.sh check.py input_fn.py README.md",
         "export/vitis_ai": "quantize.sh compile.sh check.py arch.json input_fn.py README.md",
         "export/vitis_ai_tf2": "float_model.h5 quantize.py compile.sh check.py arch.json input_fn.py README.md",
-        "report": "report.md report.json",
+        "report": "report.html report.md report.json",
     }
     for folder, names in wanted.items():
         missing = [name for name in names.split() if not (shipped / "workspace" / folder / name).is_file()]

@@ -19,7 +19,7 @@ HASH = "0123456789abcdef" * 4
 def stage(name: str, facts: dict | None = None, warnings: tuple[str, ...] = (), artifacts: tuple[str, ...] = ("a.pb",)):
     return {
         "stage": name,
-        "fingerprint": {"config": {"model.path": "/home/user/model.h5"}},
+        "fingerprint": {"config": {"seed": 3}, "files": {"model.path": HASH}},
         "version": 1,
         "seconds": 1.25,
         "artifacts": {path: {"bytes": 2048, "sha256": HASH} for path in artifacts},
@@ -170,7 +170,7 @@ def test_code_spans(text, span):
     assert templates.code(text) == span
 
 
-def test_the_stage_writes_both_files_without_machine_facts(tmp_path):
+def test_the_stage_writes_its_files_without_machine_facts(tmp_path):
     inputs = {}
     for name in ("train_save", "keras_2_tf"):
         inputs[name] = tmp_path / name
@@ -180,14 +180,43 @@ def test_the_stage_writes_both_files_without_machine_facts(tmp_path):
     out.mkdir()
     from dnndk_prep.stages.report import run
 
-    assert run(StageContext(Config(), inputs, out, tmp_path, print)) == {}
+    cfg = Config.model_validate({"model": {"path": "/home/user/model.h5"}})
+    assert run(StageContext(cfg, inputs, out, tmp_path, print)) == {}
     data = json.loads((out / "report.json").read_text())
     assert [item["stage"] for item in data["stages"]] == ["train_save", "keras_2_tf"]
     assert data["toolchains"][0] == "dnndk-3.1"
     assert rows((out / "report.md").read_text(), "Accuracy")[1] == ["keras_2_tf", "90.00 %", "2000"]
-    assert "/home/user" not in (out / "report.json").read_text()
+    assert data["settings"] == {"seed": 3, "model": {"path": "model.h5"}}
+    assert data["files"] == [{"key": "model.path", "name": "model.h5", "sha256": HASH}]
+    names = ["report.html", "report.json", "report.md"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert not any("/home/user" in (out / name).read_text() for name in names)
 
 
 def test_no_tensorflow_is_imported():
     code = "import sys; import dnndk_prep.stages.report; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_quantization_costs():
+    measured = {"top1": 0.9, "top5": None, "mean_iou": None, "images": 2000, "reason": None}
+    worst = {"node": "a|b", "op": "Relu", "position": 4, "sqnr_db": 21.5, "cumulative_sqnr_db": None}
+    facts = {
+        "fix_neurons": 19,
+        "moved": 2,
+        "flags": {"method": 0},
+        "accuracy": {"float": measured, "vendor": measured | {"top1": 0.5}},
+        "worst": [worst | {"saturation": 0.0125}],
+    }
+    text = rendered(stage("optimize_for_inference", {"proof": proof(0.9)}), stage("quantize", facts))
+    assert rows(text, "Accuracy") == [
+        ["optimize_for_inference", "90.00 %", "2000"],
+        ["quantize, vendor int8", "50.00 %", "2000"],
+    ]
+    assert rows(text, "Quantized")[:2] == [
+        ["float", "90.00 %", "-", "-", "2000"],
+        ["vendor int8", "50.00 %", "-", "-", "2000"],
+    ]
+    assert "19 FixNeurons, 2 of them moved by alignment and the DPU's shifts; --method 0." in text
+    assert "| Relu | 4 | 21.5 | None | 1.25 % |" in text
+    assert "## Quantized" not in rendered(stage("quantize", {"fix_neurons": 0}))

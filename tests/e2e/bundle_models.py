@@ -13,12 +13,17 @@ def everything() -> keras.Model:
     image = layers.Input((16, 16, 3), name="image")
     a = layers.Conv2D(8, 3, padding="same", activation="relu6", name="left")(image)
     b = layers.Conv2D(8, 3, padding="same", activation=layers.LeakyReLU(0.1), name="right")(image)
-    x = layers.PReLU(shared_axes=[1, 2], name="slope")(layers.Add(name="sum")([a, b]))
+    x = layers.PReLU(shared_axes=[1, 2], name="slope")(layers.Add(name="added")([a, b]))
     x = layers.Concatenate(name="both")([x, layers.Conv2D(8, 3, padding="same", activation="swish", name="swish")(x)])
     gate = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(x)
     gate = layers.Dense(4, activation="relu", name="excite")(gate)
     x = layers.Multiply(name="scaled")([x, layers.Dense(16, activation="hard_sigmoid", name="gate")(gate)])
     x = ops.hard_silu(ops.relu(x * 0.5 + 1.0) - 0.25)
+    x = (
+        ops.sqrt(ops.abs(x) + 1.0)
+        / ops.expand_dims(ops.sum(layers.Activation("mish", name="mish")(x[:, :, :, :4]), axis=-1) ** 2.0 + 1.0, -1)
+        + x
+    )
     shared = layers.Conv2D(8, 3, activation="hard_swish", name="shared")
     x = ops.concatenate([shared(x), shared(layers.MaxPooling2D(3, 1, "same", name="pool")(x))], axis=-1)
     x = ops.mean(ops.transpose(body()(x), (0, 2, 1, 3)), axis=(1, 2))

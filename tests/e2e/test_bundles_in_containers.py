@@ -44,7 +44,7 @@ def run_pipeline(folder: Path, model: keras.Model, toolchain: str, *words: str) 
         toolchain=toolchain,
     )
     (folder / "pipeline.yaml").write_text(text)
-    assert cli.main(["run", str(folder / "pipeline.yaml"), *words]) == 0
+    assert cli.main(["run", str(folder / "pipeline.yaml"), "--to", "export", *words]) == 0
     return folder / "w" / "export"
 
 
@@ -322,7 +322,6 @@ def test_a_model_without_a_form_leaves_the_bundle_out_and_says_why(tmp_path, cap
     assert sorted(path.name for path in export.iterdir() if path.is_dir()) == ["dnndk", "vitis_ai"]
     reason = "vitis_ai_tf2/ is left out: model.keras holds 1 layer(s) that Keras 2.8 does not have: groups: GroupNorm"
     assert any(text.startswith(reason) for text in json.loads((export / "stage.json").read_text())["warnings"])
-    assert "GroupNormalization" in (tmp_path / "w" / "report" / "report.md").read_text()
 
 
 def test_one_key_switches_it_off(export, capsys):

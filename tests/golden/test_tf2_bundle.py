@@ -92,13 +92,10 @@ def test_the_compiler_gets_its_arguments(model, tmp_path):
 def test_all_layers_without_a_form_are_named(tmp_path):
     x = image = layers.Input((8, 8, 4), name="image")
     x = layers.GroupNormalization(2, name="groups")(x)
-    x = ops.tile(x, (1, 1, 1, 2))
-    x = layers.Dense(3, activation="log_softmax", name="logs")(layers.LayerNormalization()(x))
+    x = layers.UnitNormalization(name="unit")(ops.flip(x, axis=1))
     with pytest.raises(ModelFileError) as caught:
         saved(keras.Model(image, x), tmp_path)
-    assert caught.value.found == "groups: GroupNormalization; tile: the operation tile; logs: activation: " + (
-        "'keras3_log_softmax'"
-    )
+    assert caught.value.found == "groups: GroupNormalization; flip: the operation flip; unit: UnitNormalization"
 
 
 @pytest.mark.slow

@@ -1,7 +1,12 @@
-"""Prints the layers of this Keras 2 with the settings that each takes; runs in Python 3.8 and later."""
+"""Prints the layers of this Keras 2 with the settings that each takes; runs in Python 3.8 and later.
+
+The words are names of TensorFlow's functions; those that it does not have are printed, too.
+"""
 
 import inspect
 import json
+import operator
+import sys
 
 # What every layer takes.
 COMMON = {"name", "dtype", "trainable", "dynamic", "weights", "autocast", "implementation", "activity_regularizer"}
@@ -33,7 +38,16 @@ def settings(kind, base):
     return names - COMMON - {"self"}
 
 
+def has(module, name):
+    try:
+        operator.attrgetter(name)(module)
+    except AttributeError:
+        return False
+    return True
+
+
 if __name__ == "__main__":
     import tensorflow
 
-    print(json.dumps(told(tensorflow.keras)))
+    unknown = [name for name in sys.argv[1:] if not has(tensorflow, name)]
+    print(json.dumps({**told(tensorflow.keras), "unknown": unknown}))

@@ -6,12 +6,21 @@ library's own layers compute is written in Keras' own ones, where these compute 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tf_keras
 
 from dnndk_prep.errors import ModelFileError
+from dnndk_prep.export.vitis_ai_tf2.plain_functions import (
+    SLICING,
+    TF_LAMBDA,
+    Function,
+    function_of,
+    number_of,
+    rescaling,
+    with_number,
+)
 from dnndk_prep.export.vitis_ai_tf2.plain_tables import (
     ACTIVATIONS,
     AS_OPERATION,
@@ -33,8 +42,6 @@ from dnndk_prep.keras_io.ops import OPERATION
 from dnndk_prep.keras_io.precision import SINGLE, in_single_precision
 from dnndk_prep.keras_io.stored_weights import Weights, give_weights, stored_groups
 
-TF_LAMBDA = "TFOpLambda"
-
 
 def plain_model(source: KerasSource, inputs: Sequence[str]) -> tuple[Config, dict[str, Weights]]:
     """The architecture, and the weights of each of its layers in Keras' order.
@@ -55,7 +62,7 @@ def plain_model(source: KerasSource, inputs: Sequence[str]) -> tuple[Config, dic
         graph.inputs.sort(key=lambda ref: order.index(graph.calls[ref[0]].leaf.name))
         architecture = to_architecture(graph)
     for layer in architecture["config"]["layers"]:
-        if layer["class_name"] == TF_LAMBDA:
+        if layer["class_name"] in (TF_LAMBDA, SLICING):
             # It takes its tensor alone, not a list of one.
             layer["inbound_nodes"] = [node[0] for node in layer["inbound_nodes"]]
     return architecture, {leaf.name: leaf.weights for leaf in graph.leaves()}
@@ -112,7 +119,7 @@ class _Writer:
                 self._problems[f"{leaf.name}: the operation {leaf.config['op'].removeprefix('keras3_')}"] = None
             return found or (0, 0)
         if leaf.kind == "CustomScaleLayer":
-            scaled = self._add(f"{leaf.name}_scaled", "Rescaling", _rescaling(leaf.config["scale"]), inputs[1:])
+            scaled = self._add(f"{leaf.name}_scaled", "Rescaling", rescaling(leaf.config["scale"]), inputs[1:])
             return self._add(leaf.name, "Add", {}, [inputs[0], scaled])
         after, name = _after(leaf), leaf.name
         if not _is_replaced(leaf):
@@ -142,15 +149,20 @@ class _Writer:
         """The layers of an operation between layers; None where Keras 2.8 has none for it."""
         if op in UNARY and isinstance(values.get("x"), dict) and "tensor" in values["x"]:
             layers = UNARY[op](values)
-            if not layers:
-                return None
             ref = inputs[values["x"]["tensor"]]
-            for number, (kind, config) in enumerate(layers, 1):
-                ref = self._add(name if number == len(layers) else f"{name}_{number}", kind, config, [ref])
-            return ref
+            for number, (kind, config) in enumerate(layers or [], 1):
+                ref = self._add(name if number == len(layers or []) else f"{name}_{number}", kind, config, [ref])
+            if layers:
+                return ref
+        if (function := function_of(op, values)) is not None:
+            return self._function(name, function, inputs[0])
         if op in ("hard_sigmoid", "hard_silu"):
             gate = self._hard_sigmoid(name if op == "hard_sigmoid" else f"{name}_gate", inputs[0])
             return gate if op == "hard_sigmoid" else self._add(name, "Multiply", {}, [inputs[0], gate])
+        if op == "mish":
+            soft = self._add(f"{name}_softplus", "Activation", {"activation": "softplus"}, [inputs[0]])
+            gate = self._add(f"{name}_tanh", "Activation", {"activation": "tanh"}, [soft])
+            return self._add(name, "Multiply", {}, [inputs[0], gate])
         if op == "square":
             return self._add(name, "Multiply", {}, [inputs[0], inputs[0]])
         if op in ("concatenate", "add_n"):
@@ -159,13 +171,15 @@ class _Writer:
 
     def _hard_sigmoid(self, name: str, ref: Ref) -> Ref:
         """In the operations of Keras 2's MobileNetV3, which the quantizer knows as a hard sigmoid of the DPU."""
-        three = self._lambda(f"{name}_add", "__operators__.add", 3.0, ref)
+        three = self._function(f"{name}_add", (TF_LAMBDA, "__operators__.add", {"y": 3.0}), ref)
         [(kind, config)] = relu6({})
-        return self._lambda(name, "math.multiply", 1.0 / 6.0, self._add(f"{name}_relu6", kind, config, [three]))
+        six = self._add(f"{name}_relu6", kind, config, [three])
+        return self._function(name, (TF_LAMBDA, "math.multiply", {"y": 1.0 / 6.0}), six)
 
-    def _lambda(self, name: str, function: str, number: float, ref: Ref) -> Ref:
-        leaf = Leaf(self._own(name), TF_LAMBDA, {"dtype": SINGLE, "function": function})
-        self._calls.append(Call(leaf, [ref], {"y": number, "name": None}))
+    def _function(self, name: str, function: Function, ref: Ref) -> Ref:
+        kind, called, arguments = function
+        leaf = Leaf(self._own(name), kind, {"dtype": SINGLE, "function": called})
+        self._calls.append(Call(leaf, [ref], {**arguments, **({"name": None} if kind == TF_LAMBDA else {})}))
         return len(self._calls) - 1, 0
 
     def _joined(self, name: str, op: str, values: Config, inputs: list[Ref]) -> Ref | None:
@@ -181,13 +195,17 @@ class _Writer:
     def _binary(self, name: str, op: str, values: Config, inputs: list[Ref]) -> Ref | None:
         a, b = values.get("a"), values.get("b")
         tensors = [inputs[value["tensor"]] for value in (a, b) if isinstance(value, dict) and "tensor" in value]
+        if op == "divide" and tensors and isinstance(b, dict) and "tensor" in b:
+            # Keras has no layer that divides.
+            below = self._function(f"{name}_inverse", (TF_LAMBDA, "math.reciprocal", {}), tensors[-1])
+            op, b, tensors = "multiply", {"tensor": -1}, [*tensors[:-1], below]
         if len(tensors) == 2:
             return self._add(name, MERGES[op], {}, tensors) if op in MERGES and set(values) == {"a", "b"} else None
         is_first = isinstance(a, dict) and "tensor" in a
-        number = _number(b if is_first else a)
+        number = number_of(b if is_first else a)
         if number is None or not tensors:
             return None
-        layer = _with_number(op, number, is_first)
+        layer = with_number(op, number, is_first)
         return None if layer is None else self._add(name, *layer, tensors)
 
     def _add(self, name: str, kind: str, config: Config, inputs: list[Ref]) -> Ref:
@@ -274,35 +292,3 @@ def _is_known_activation(kind: str, key: str, value: Any) -> bool:
 
 def _is_without_effect(key: str, config: Config) -> bool:
     return key == "half_pixel_centers" and config.get("interpolation") != "bilinear"
-
-
-def _number(value: Any) -> float | list[float] | None:
-    """A number, or one for each channel."""
-    if isinstance(value, dict) and "array" in value:
-        value = value["array"]
-    if isinstance(value, list):
-        return [float(item) for item in value] if all(isinstance(item, int | float) for item in value) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _with_number(op: str, number: float | list[float], is_first: bool) -> tuple[str, Config] | None:
-    """The layer for an operation of a tensor (the first argument or the second) and a number."""
-    numbers = number if isinstance(number, list) else [number]
-
-    def each(values: list[float]) -> float | list[float]:
-        return values if isinstance(number, list) else values[0]
-
-    forms: Mapping[str, Config | None] = {
-        "add": _rescaling(1.0, number),
-        "subtract": _rescaling(1.0, each([-n for n in numbers])) if is_first else _rescaling(-1.0, number),
-        "multiply": _rescaling(number),
-        "divide": _rescaling(each([1 / n for n in numbers])) if is_first and all(numbers) else None,
-    }
-    if op == "maximum" and number == 0.0:
-        return "ReLU", {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}
-    config = forms.get(op)
-    return None if config is None else ("Rescaling", config)
-
-
-def _rescaling(scale: float | list[float], offset: float | list[float] = 0.0) -> Config:
-    return {"scale": scale, "offset": offset}

@@ -54,6 +54,9 @@ AS_OPERATION: Mapping[str, str] = {
     "keras3_hard_sigmoid": "hard_sigmoid",
     "keras3_hard_silu": "hard_silu",
     "keras3_leaky_relu": "leaky_relu",
+    "keras3_log_softmax": "keras3_log_softmax",
+    "log_softmax": "log_softmax",
+    "mish": "mish",
 }
 # Layers that end with their activation, so that it may stand in a layer after them.
 ENDS_WITH_ACTIVATION = (

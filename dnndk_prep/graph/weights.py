@@ -123,7 +123,10 @@ def read(path: Path) -> GraphDef:
 
         def apart(start: int, end: int) -> bytes:
             with memoryview(data) as everything, everything[start:end] as numbers:
-                token = _put(store, np.frombuffer(numbers, np.uint8))
+                # A copy in any case: the bytes may lie in the file as they have to in memory, and the file is closed.
+                place = room((len(numbers),), np.dtype(np.uint8))
+                place[...] = np.frombuffer(numbers, np.uint8)
+                token = _put(store, place)
             # The pages of the file would count as memory of this process.
             data.madvise(mmap.MADV_DONTNEED)
             return head(CONTENT, len(token)) + token

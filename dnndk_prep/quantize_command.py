@@ -40,6 +40,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     batches = "batches b0, b1, ...; of several inputs b0_in0, b0_in1, ..."
     command.add_argument("--calib", type=Path, required=True, metavar="NPZ", help=batches)
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for the files")
+    modes = "vendor: what vai_q_tensorflow chooses; best: searched for by the error of the outputs"
+    command.add_argument("--mode", choices=("vendor", "best"), default="vendor", help=modes)
     for name, meaning in NUMBERS.items():
         command.add_argument(f"--{name}", type=int, metavar="N", help=meaning)
     command.add_argument("--nodes_bit", default="", metavar="NODE:N,...", help="bits of single nodes")
@@ -64,7 +66,9 @@ def quantize(args: argparse.Namespace) -> int:
     inputs, outputs = _names(args.inputs), _names(args.outputs)
     _require_folder(args.out)
     with weights_apart():
-        made, written = quantize_file(args.graph, inputs, outputs, args.calib, args.out, settings, sys.stderr.isatty())
+        made, written = quantize_file(
+            args.graph, inputs, outputs, args.calib, args.out, settings, sys.stderr.isatty(), args.mode
+        )
     for note in (*made.notes, *written.warnings):
         print(f"warning: {note}", file=sys.stderr)
     moved = sum(made.positions[name] != seen.position for name, seen in made.seen.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tensorflow.core.framework.graph_pb2 import GraphDef
 from tqdm import tqdm
 
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
@@ -13,6 +14,7 @@ from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.safety import refuse_unsafe
 from dnndk_prep.graph.sources import read_source
 from dnndk_prep.graph.topology import by_name
+from dnndk_prep.quant.best.best import best
 from dnndk_prep.quant.calibration import Batch
 from dnndk_prep.quant.calibration_data import BatchFile, require_meaning
 from dnndk_prep.quant.files import Written, write
@@ -32,6 +34,7 @@ def quantize_file(
     out: Path,
     settings: Settings,
     shows_progress: bool,
+    mode: str = "vendor",
 ) -> tuple[Quantization, Written]:
     """Write the files of the quantization into `out`, which is made.
 
@@ -41,7 +44,11 @@ def quantize_file(
     batches = BatchFile(calibration, inputs)
     first, notes = require_meaning(iter(batches))
     made = _planned(graph, inputs, outputs, {name: [None, *array.shape[1:]] for name, array in first.items()}, settings)
-    quantized = quantize(made, progress(batches, len(batches), shows_progress))
+    counted = progress(batches, len(batches), shows_progress)
+    if mode == "best":
+        quantized = best(_read(graph, inputs, outputs), outputs, made, list(counted)).quantization
+    else:
+        quantized = quantize(made, counted)
     out.mkdir(parents=True, exist_ok=True)
     written = write(out, quantized, batches, first)
     return quantized, Written(written.errors, written.artifact, written.dumped, (*notes, *written.warnings))
@@ -49,12 +56,16 @@ def quantize_file(
 
 def _planned(graph: Path, inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings) -> Plan:
     """The plan alone: the graph that was read would be another copy of the weights."""
+    return plan(_read(graph, inputs, outputs), inputs, outputs, fed, settings)
+
+
+def _read(graph: Path, inputs: Sequence[str], outputs: Sequence[str]) -> GraphDef:
+    """The graph at the level of the vendor's TensorFlow."""
     source = read_source(graph)
     _require_names([*inputs, *outputs], list(by_name(source.graph_def)), source.file)
     refuse_unsafe(source.graph_def, source.file)
     _refuse_variables(source.file, [node.name for node in source.graph_def.node if node.op in VARIABLES])
-    graph_def = for_reader(source.graph_def, READER, frozenset(node.name for node in source.graph_def.node))
-    return plan(graph_def, inputs, outputs, fed, settings)
+    return for_reader(source.graph_def, READER, frozenset(node.name for node in source.graph_def.node))
 
 
 def progress(batches: BatchFile | Iterator[Batch], count: int, shows: bool) -> Iterator[Batch]:

@@ -88,6 +88,7 @@ def _facts(made: Quantization, nodes: Sequence[Node], errors: Mapping[str, Layer
         "fix_neurons": [_fix_facts(made, nodes, name, errors.get(name)) for name in made.seen],
         "changes": [asdict(change) for change in made.changes],
         "notes": list(made.notes),
+        **({} if made.search is None else {"best": made.search}),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
@@ -45,6 +46,8 @@ class Quantization:
     changes: Sequence[Change]
     # One sentence each for what the vendor's tool does unsaid.
     notes: tuple[str, ...]
+    # What a search for a better one chose, and by which gain.
+    search: Mapping[str, Any] | None = None
 
     @property
     def nodes(self) -> list[Node]:

@@ -17,6 +17,7 @@ from dnndk_prep.graph.artifact import GraphArtifact
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.graph.weights import weights_apart
+from dnndk_prep.quant.best.best import best
 from dnndk_prep.quant.calibration import Batch
 from dnndk_prep.quant.calibration_data import require_like, require_meaning
 from dnndk_prep.quant.files import Written, write
@@ -58,9 +59,14 @@ def run(ctx: StageContext) -> dict[str, Any]:
     except StageError as error:
         ctx.say(f"quantize: left out: {error.problem}")
         return {"fix_neurons": 0, "warnings": [f"not quantized: {error.problem}; found: {error.found}"]}
-    quantized = quantize(made, batches())
+    if ctx.cfg.quantize.mode == "best":
+        found = best(graph.graph_def, graph.output_names, made, list(batches()))
+        quantized, runs = found.quantization, {"vendor": found.vendor, "best": found.quantization}
+    else:
+        quantized = quantize(made, batches())
+        runs = {"vendor": quantized}
     written = write(ctx.out, quantized, batches(), first)
-    accuracy = _accuracy(ctx, graph, quantized)
+    accuracy = _accuracy(ctx, graph, runs)
     return _facts(ctx, quantized, written, accuracy, notes)
 
 
@@ -134,27 +140,28 @@ def _batches(arrays: Mapping[str, np.ndarray], size: int) -> Callable[[], Iterat
     return batches
 
 
-def _accuracy(ctx: StageContext, graph: GraphArtifact, made: Quantization) -> dict[str, Any]:
-    """What the float graph and the quantized one reach on the same test images."""
+def _accuracy(ctx: StageContext, graph: GraphArtifact, made: Mapping[str, Quantization]) -> dict[str, Any]:
+    """What the float graph and the quantized ones reach on the same test images."""
     test = fitting_test_part(ctx.cfg, graph.inputs)
     if test.part is None:
         return {"reason": f"not measured: {test.reason}"}
     preprocess = _inputs.preprocess(ctx.cfg)
     values = sum(int(np.prod(shape)) for shape in test.part.shapes(preprocess).values())
     images = max(1, MAX_VALUES // max(1, values))
-    with (
-        GraphRunner(graph.graph_def, graph.output_names) as before,
-        Simulation(made.nodes, made.plan.prepared.outputs) as after,
-    ):
-        runs = {"float": before.run, "vendor": after.outputs}
-        return {name: evaluate(one, graph.inputs, test.part, preprocess, images) for name, one in runs.items()}
+    found = {}
+    with GraphRunner(graph.graph_def, graph.output_names) as runner:
+        found["float"] = evaluate(runner.run, graph.inputs, test.part, preprocess, images)
+    for name, one in made.items():
+        with Simulation(one.nodes, one.plan.prepared.outputs) as simulation:
+            found[name] = evaluate(simulation.outputs, graph.inputs, test.part, preprocess, images)
+    return found
 
 
 def _facts(
     ctx: StageContext, made: Quantization, written: Written, accuracy: dict[str, Any], notes: list[str]
 ) -> dict[str, Any]:
     moved = sum(made.positions[name] != seen.position for name, seen in made.seen.items())
-    for name in ("float", "vendor"):
+    for name in ("float", "vendor", "best"):
         if (found := accuracy.get(name)) and found["top1"] is not None:
             ctx.say(f"quantize: {name}: top-1 {100 * found['top1']:.2f} % of {found['images']} test images")
     return {
@@ -163,6 +170,7 @@ def _facts(
         "fix_neurons": len(made.seen),
         "moved": moved,
         "accuracy": accuracy,
+        "best": made.search,
         "worst": [
             {
                 "node": one.fix.inputs[0],

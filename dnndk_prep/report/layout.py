@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from dnndk_prep.report.columns import Rows, columns
+
 # Sweeps over the layers, down and up: more change nothing to be seen.
-ORDER_SWEEPS, PLACE_SWEEPS = 8, 8
+SWEEPS = 8
 # Points that edges over several layers may take to go round boxes; beyond, the longest go straight.
 MAX_BENDS = 20_000
-# A bend pulls its edge straight harder than a box does, and takes less room.
-BEND_WEIGHT, BEND_WIDTH = 4.0, 0.12
+# The room that a bend takes, in widths of a box.
+BEND = 0.02
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Layout:
     routes: tuple[tuple[tuple[float, int], ...], ...]
 
 
-def layered(count: int, edges: Sequence[tuple[int, int]], gap: float = 0.15) -> Layout:
+def layered(count: int, edges: Sequence[tuple[int, int]], gap: float = 0.1) -> Layout:
     """The layout of nodes 0 ... count - 1, numbered so that each edge (from, to) goes to a higher number.
 
     gap: the room between two boxes of a layer, in widths of a box.
@@ -43,7 +45,11 @@ def layered(count: int, edges: Sequence[tuple[int, int]], gap: float = 0.15) -> 
     for point, at in enumerate(level):
         rows[at].append(point)
     _order(rows, above, below)
-    x = _place(rows, above, below, count, gap)
+
+    def separation(a: int, b: int) -> float:
+        return gap + sum((1.0 if point < count else BEND) / 2 for point in (a, b))
+
+    x = columns(Rows(rows, above, below), count, separation)
     routes = tuple(tuple((x[point], level[point]) for point in chain) for chain in chains)
     return Layout(tuple(layer), tuple(x[:count]), routes)
 
@@ -86,60 +92,12 @@ def _levels(size: int, layer: Sequence[int], edges: Sequence[tuple[int, int]], c
 def _order(rows: list[list[int]], above: Sequence[list[int]], below: Sequence[list[int]]) -> None:
     """Sort each layer by the mean place of the neighbours in the one before it, downwards and upwards in turn."""
     place = {point: i for row in rows for i, point in enumerate(row)}
-    for sweep in range(ORDER_SWEEPS):
+    for sweep in range(SWEEPS):
         near, turn = (above, rows) if sweep % 2 == 0 else (below, rows[::-1])
         for row in turn:
             wanted = {point: _mean([place[one] for one in near[point]], place[point]) for point in row}
             row.sort(key=lambda point: wanted[point])
             place |= {point: i for i, point in enumerate(row)}
-
-
-def _place(
-    rows: Sequence[list[int]], above: Sequence[list[int]], below: Sequence[list[int]], count: int, gap: float
-) -> list[float]:
-    """The x of each point: as near to its neighbours as the order and the room in the layer let it."""
-    x = [0.0] * sum(map(len, rows))
-    for row in rows:
-        for point, at in zip(row, _offsets(row, count, gap), strict=True):
-            x[point] = at
-    for sweep in range(PLACE_SWEEPS):
-        turn = rows if sweep % 2 == 0 else rows[::-1]
-        for row in turn:
-            first, second = (above, below) if sweep % 2 == 0 else (below, above)
-            wanted, weights = [], []
-            for point in row:
-                near = first[point] or second[point]
-                wanted.append(_mean([x[one] for one in near], x[point]))
-                weights.append(BEND_WEIGHT if point >= count else 1.0)
-            offsets = _offsets(row, count, gap)
-            fitted = nondecreasing([value - at for value, at in zip(wanted, offsets, strict=True)], weights)
-            for point, value, at in zip(row, fitted, offsets, strict=True):
-                x[point] = value + at
-    return x
-
-
-def _offsets(row: Sequence[int], count: int, gap: float) -> list[float]:
-    """Where the points of a layer are when they stand as close as they may."""
-    offsets, right = [], 0.0
-    for i, point in enumerate(row):
-        width = 1.0 if point < count else BEND_WIDTH
-        left = right + gap + width / 2 if i else 0.0
-        offsets.append(left)
-        right = left + width / 2
-    return offsets
-
-
-def nondecreasing(values: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """The nondecreasing sequence with the least weighted squared distance to `values`, by pooling neighbours."""
-    pools: list[tuple[float, float, int]] = []
-    for value, weight in zip(values, weights, strict=True):
-        mean, total, size = value, weight, 1
-        while pools and pools[-1][0] > mean:
-            before, other, more = pools.pop()
-            mean = (mean * total + before * other) / (total + other)
-            total, size = total + other, size + more
-        pools.append((mean, total, size))
-    return [mean for mean, _, size in pools for _ in range(size)]
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:

@@ -67,11 +67,20 @@ def _interactive(told: Mapping[str, Any]) -> dict[str, Any]:
     """What the page's script reads: nodes, tensors, and the node of each tensor."""
     places = {node["name"]: i for i, node in enumerate(told["nodes"])}
     owners = [owner(item, places) for item in told["tensors"]]
+    # What is not so takes no room.
+    nodes = [
+        node | {"placement": {name: _given(place) for name, place in node["placement"].items()}}
+        for node in told["nodes"]
+    ]
     return {
-        "nodes": told["nodes"],
+        "nodes": nodes,
         "tensors": told["tensors"],
         "owners": [None if name is None else places[name] for name in owners],
     }
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _bars(accuracy: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -92,7 +101,6 @@ def _bars(accuracy: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "change": f"{change:+.2f}" if change else "",
             "images": found["images"],
             "reason": found.get("reason") or "not measured",
-            "more": [(word, rows.share(found.get(key))) for key, word in (("top5", "top-5"),) if found.get(key)],
         }
         if name in ("float", "frozen", "optimized") and value is not None:
             before = value

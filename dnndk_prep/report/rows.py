@@ -53,7 +53,7 @@ def quantized(stage: Mapping[str, Any]) -> dict[str, Any] | None:
     measured = {name: found for name, found in facts["accuracy"].items() if isinstance(found, Mapping)}
     rows = [(name, *(share(found[key]) for key in SHARES), found["images"]) for name, found in measured.items()]
     flags = [f"--{name} {value}" for name, value in facts["flags"].items()]
-    return {**facts, "rows": rows, "flags": ", ".join(flags), "reason": facts["accuracy"].get("reason")}
+    return {"best": None, **facts, "rows": rows, "flags": ", ".join(flags), "reason": facts["accuracy"].get("reason")}
 
 
 def share(value: float | None) -> str:

@@ -66,11 +66,11 @@ def _told(source: GraphSource) -> tuple[list[str], list[str]]:
     """The ends as the file's signature or the graph.json beside it tells them."""
     if source.outputs:
         told = without_flags(source.graph_def, source.inputs)
-        return list(told.values()), list(source.outputs.values())[:1]
+        return list(told.values()), list(source.outputs.values())
     beside = Path(source.file).with_name(GRAPH_JSON)
     if not beside.is_file():
         return [], []
     facts = json.loads(beside.read_text(encoding="utf-8"))
     nodes = {node.name for node in source.graph_def.node}
     inputs, outputs = ([spec["name"] for spec in facts.get(key, [])] for key in ("inputs", "outputs"))
-    return (inputs, outputs[:1]) if nodes.issuperset(map(node_of, [*inputs, *outputs])) else ([], [])
+    return (inputs, outputs) if nodes.issuperset(map(node_of, [*inputs, *outputs])) else ([], [])

@@ -24,12 +24,16 @@ LAYERS = (
     "BatchMatMulV3", "Gather", "GatherV2", "ResourceGather", "PartitionedCall", "StatefulPartitionedCall", "While",
     "StatelessWhile", "Einsum", "LSTMBlockCell", "BlockLSTM",
 )  # fmt: skip
+CALLS = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
 # Scopes and ops of a training.
 TRAINING_SCOPE = re.compile(
     r"(^|/)(gradients|train|training|Adam|Momentum|RMSProp|GradientDescent|save|metrics)(_\d+)?/"
 )
 # Results for people and for losses, made from the model's own.
 DERIVED = ("ArgMax", "ArgMin", "TopKV2", "TopK", "InTopK", "InTopKV2", "Equal", "Cast", "Shape", "Rank", "Size")
+# They tell of sizes: what follows from them alone does not depend on the values.
+SIZES = ("Shape", "ShapeN", "Rank", "Size")
+WRITES = ("Assign", "Ref", "Apply")
 LOSS = re.compile(r"cross_entropy|CrossEntropy|xent", re.IGNORECASE)
 # A truth value is False in inference, unless its name asks for inference; for a share, the one that drops nothing.
 INFERENCE = re.compile(r"(^|[/_])(is_?)?(infer(ence)?|eval(uation)?|test(ing)?|predict(ing)?)(_|$|/|ion)")
@@ -108,13 +112,15 @@ def find_outputs(graph_def: GraphDef, inputs: Sequence[str] | None = None) -> li
     fed = [node_of(name) for name in inputs] if inputs else [found.name for found in find_inputs(graph_def)]
     constants = find_constants(graph_def, fed)
     others = {n.name for n in graph_def.node if n.op == "Placeholder" and n.name not in {*fed, *constants}}
-    model, behind = _depending(graph_def, fed), _depending(graph_def, others)
+    model, behind = _depending(graph_def, fed, by_value=True), _depending(graph_def, others)
     inside = {name for name in model - behind if not is_training(nodes[name]) and nodes[name].op != "Placeholder"}
     read = {node_of(name) for member in inside for name in nodes[member].input}
     updated = _updating(nodes, behind)
     ends = [name for name in nodes if name in inside and name not in read]
     ends = [name for name in ends if name not in updated] or ends
-    sources = dict.fromkeys(real_op(nodes, _origin(nodes, name, inside)) for name in ends)
+    ends = [name for name in ends if not _is_left_over(nodes, name)] or ends
+    sources = {_real(nodes, _origin(nodes, name, inside)): name for name in reversed(ends)}
+    sources = dict(reversed(sources.items()))
     chosen = [name for name in sources if nodes[name].op not in (*DERIVED, "NoOp", "Assert") and name not in fed]
     chosen = chosen or [name for name in sources if name not in fed] or list(sources)
     final = [name for name in chosen if not _is_read_by_others(nodes, name, chosen)] or chosen
@@ -126,14 +132,14 @@ def find_outputs(graph_def: GraphDef, inputs: Sequence[str] | None = None) -> li
             remedy="name the outputs: model.outputs",
         )
     depends = f"it depends on {', '.join(fed)}"
-    return [Found(name, f"no other op of the model reads its value, and {depends}") for name in final]
+    return [Found(name, f"{_reader_of(nodes, name, sources[name])}, and {depends}") for name in final]
 
 
 def is_training(node: NodeDef) -> bool:
     """Whether a node belongs to training, saving or watching."""
     return bool(
         node.op in ops("idle")
-        or node.op.startswith(("Assign", "Ref", "Apply"))
+        or node.op.startswith(WRITES)
         or TRAINING_SCOPE.search(node.name)
         or LOSS.search(node.name)
         or LOSS.search(node.op)
@@ -146,15 +152,21 @@ def _is_array(node: NodeDef) -> bool:
     return node.attr["dtype"].type != tf.string.as_datatype_enum and len(shape.dim) > 1
 
 
-def _depending(graph_def: GraphDef, on: Sequence[str] | set[str]) -> set[str]:
-    """The nodes that read one of `on`, directly or not, in the order of computation."""
+def _depending(graph_def: GraphDef, on: Sequence[str] | set[str], by_value: bool = False) -> set[str]:
+    """The nodes that read one of `on`, directly or not.
+
+    by_value: without those that only wait for one, know its size alone, or read a variable that was written from it.
+    """
     found = set(on)
     again = True
     while again:
         # A loop leads back: what depends on its end is seen the second time.
         before = len(found)
         for node in in_order(list(graph_def.node)):
-            if node.name not in found and any(node_of(name) in found for name in node.input):
+            if by_value and (node.op in SIZES or node.op.startswith(WRITES)):
+                continue
+            names = [name for name in node.input if not (by_value and name.startswith("^"))]
+            if node.name not in found and any(node_of(name) in found for name in names):
                 found.add(node.name)
         again = len(found) != before
     return found
@@ -171,6 +183,25 @@ def _origin(nodes: Mapping[str, NodeDef], name: str, inside: set[str]) -> str:
     while nodes[name].op in DERIVED and len(nodes[name].input) and node_of(nodes[name].input[0]) in inside:
         name = node_of(nodes[name].input[0])
     return name
+
+
+def _is_left_over(nodes: Mapping[str, NodeDef], name: str) -> bool:
+    """Whether it is one of the Identities that TensorFlow 2 puts behind every output of a loop or a branch."""
+    node = nodes[name]
+    call = node_of(node.input[0]) if node.op == "Identity" else name
+    return nodes[call].op in CALLS and name.startswith(f"{call}/Identity")
+
+
+def _real(nodes: Mapping[str, NodeDef], name: str) -> str:
+    """The op behind an Identity; the Identity itself where it hands on a further output of one."""
+    real = real_op(nodes, name)
+    return name if ":" in real else real
+
+
+def _reader_of(nodes: Mapping[str, NodeDef], name: str, end: str) -> str:
+    if nodes[end].op in DERIVED and end != name:
+        return f"{end} ({nodes[end].op}) is made of it for people"
+    return "no other op of the model reads its value"
 
 
 def _is_read_by_others(nodes: Mapping[str, NodeDef], name: str, others: Sequence[str]) -> bool:

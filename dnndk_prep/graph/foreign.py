@@ -27,9 +27,11 @@ from dnndk_prep.graph.rewrites.products_with_one import products_with_one
 from dnndk_prep.graph.rewrites.remove_dropout import remove_dropout
 from dnndk_prep.graph.rewrites.repeats_to_resize import repeats_to_resize
 from dnndk_prep.graph.rewrites.set_constants import set_constants
+from dnndk_prep.graph.rewrites.tensor_arrays import tensor_arrays
 from dnndk_prep.graph.rewrites.vector_biases import vector_biases
 from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.safety import refuse_unsafe
+from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of
 from dnndk_prep.graph.wanted import Shape, Wanted, chosen_constants, chosen_ends
@@ -85,7 +87,7 @@ def foreign_graph(source: GraphSource, wanted: Wanted) -> ForeignGraph:
     with refused_by_tensorflow(source.file):
         imported(part)
         plain, cut = _inference(part, feeds, fetches, used, averages)
-    notes = [*cut.notes, *_set(used, reasons)]
+    notes = [*cut.notes, *(f"{name} is set to {used[name].item()} ({reasons[name]})" for name in used)]
     reference, fixed = (plain, {}) if cut.notes else (part, used)
     _refuse_chance(plain, source.file)
     named = frozenset(map(node_key, (source.inputs.get(name, name) for name in wanted.inputs))) | frozenset(
@@ -100,11 +102,10 @@ def refused_by_tensorflow(file: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
-        lines = [*str(error).splitlines(), ""]
         raise ModelFileError(
             f"TensorFlow refuses the graph in {file}",
             expected=f"a graph that TensorFlow {tf.__version__} can import",
-            found=lines[0][:300],
+            found=first_line(error),
             remedy="export the graph again",
         ) from error
 
@@ -112,10 +113,6 @@ def refused_by_tensorflow(file: str) -> Iterator[None]:
 def variable_names(graph_def: GraphDef) -> list[str]:
     """The nodes of the variables."""
     return [node.name for node in graph_def.node if node.op in VARIABLES]
-
-
-def _set(values: Mapping[str, np.ndarray], reasons: Mapping[str, str]) -> list[str]:
-    return [f"{name} is set to {value.item()} ({reasons[name]})" for name, value in values.items()]
 
 
 def _fed_at(source: GraphSource, inputs: Sequence[Found], shapes: Mapping[str, Shape | None]) -> GraphDef:
@@ -173,6 +170,7 @@ def _inference(
     keep = frozenset([*map(node_of, feeds), *ends])
     graph_def = inline_functions(graph_def, [*map(node_of, feeds), *ends, *averages])
     graph_def = prune(cut_switches(graph_def, keep).graph_def, [*keep, *averages])
+    graph_def = tensor_arrays(graph_def, keep)
     dropped = remove_dropout(graph_def, keep)
     # Dropout that keeps everything changes no number: the graph as it came stays the reference.
     acting = dropped.notes if not any(RANDOM_SHARE.search(name) for name in constants) else ()

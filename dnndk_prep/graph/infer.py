@@ -17,6 +17,7 @@ from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.rewrites.mend_handles import mend_handles
 from dnndk_prep.graph.run import GraphRunner, imported
 from dnndk_prep.graph.safety import refuse_unsafe
+from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of, reachable
 
@@ -52,7 +53,7 @@ class Inference:
             raise ModelFileError(
                 f"TensorFlow cannot run the graph in {self.file} with these arrays",
                 expected="arrays that its ops can work with",
-                found=str(error.message).splitlines()[0][:300],
+                found=first_line(error),
                 remedy="check the shapes and values that are fed",
             ) from error
 

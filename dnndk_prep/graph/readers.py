@@ -21,6 +21,7 @@ from dnndk_prep.graph import older_forms
 from dnndk_prep.graph.rewrites.fold_constants import fold_constants
 from dnndk_prep.graph.topology import flag, in_order, node_of
 
+BFLOAT16 = tf.bfloat16.as_datatype_enum
 # Attributes that do not count in inference, whatever their value, with the reason.
 IRRELEVANT: Mapping[str, Callable[[NodeDef], bool]] = {
     # How fast the moving statistics follow in training.
@@ -103,10 +104,16 @@ def _problem(node: NodeDef, registry: dict[str, Any]) -> str | None:
     """What the reader would refuse or compute otherwise; None if nothing."""
     if node.op not in registry:
         return f"the op {node.op}, which it does not have"
+    definition = op_def_registry.get(node.op)
+    given = [argument.name for argument in definition.input_arg] if definition else registry[node.op]["inputs"]
+    if len(given) > len(registry[node.op]["inputs"]):
+        return f"the input {given[len(registry[node.op]['inputs'])]}, which it does not have"
     known = registry[node.op]["attrs"]
     for name, value in sorted(node.attr.items()):
         if name.startswith("_"):
             continue
+        if value.type == BFLOAT16:
+            return f"the type bfloat16 ({name}), for which it has no kernels"
         if name not in known:
             if not _is_harmless(node, name, value):
                 return f"the attribute {name} = {_show(value)}, which it does not have"

@@ -28,6 +28,7 @@ from dnndk_prep.graph.rewrites.static_shapes import static_shapes
 from dnndk_prep.graph.rewrites.transposed_sizes import transposed_sizes
 from dnndk_prep.graph.rewrites.unshare import unshare
 from dnndk_prep.graph.run import GraphRunner, imported
+from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.topology import by_name, node_of, reachable
 
 SAVER = ("SaveV2", "RestoreV2")
@@ -116,7 +117,7 @@ def _naming(rewrite: str) -> Iterator[None]:
         raise StageError(
             f"the rewrite {rewrite} failed, or made a graph that TensorFlow refuses",
             expected="a graph that can be imported and run",
-            found=str(error).splitlines()[0],
+            found=first_line(error),
             remedy="please report the model",
         ) from error
 

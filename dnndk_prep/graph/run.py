@@ -38,6 +38,8 @@ class GraphRunner:
         # The graph as it stands: TensorFlow's own optimizer would fold it too, and takes most of the first run.
         options = tf.compat.v1.ConfigProto()
         options.graph_options.rewrite_options.disable_meta_optimizer = True
+        # A graph of another machine may name devices that are not here.
+        options.allow_soft_placement = True
         self._session = tf.compat.v1.Session(graph=self._graph, config=options)
 
     def _tensor(self, name: str) -> tf.Tensor:

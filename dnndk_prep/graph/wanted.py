@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from dnndk_prep.errors import UsageError
+from dnndk_prep.errors import ModelFileError, UsageError
 from dnndk_prep.graph.ends import find_constants, find_inputs, find_outputs, without_flags
 from dnndk_prep.graph.freeze import prune
+from dnndk_prep.graph.kinds import SAVED_MODEL
 from dnndk_prep.graph.names import Found
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of, require
@@ -34,6 +35,7 @@ def chosen_ends(source: GraphSource, wanted: Wanted) -> tuple[list[Found], list[
     Training's flags are no inputs, though a signature may list them. Raises StageError for names that are not there.
     """
     nodes = by_name(source.graph_def)
+    _require_signature(source, wanted)
     if wanted.inputs:
         names = [source.inputs.get(name, name) for name in wanted.inputs]
         inputs = [Found(name, "named in model.inputs") for name in names]
@@ -54,6 +56,29 @@ def chosen_ends(source: GraphSource, wanted: Wanted) -> tuple[list[Found], list[
     if not (wanted.inputs or source.inputs):
         inputs = _needed(source.graph_def, inputs, outputs)
     return inputs, outputs
+
+
+def _require_signature(source: GraphSource, wanted: Wanted) -> None:
+    """Raises UsageError where several signatures could be meant, and ModelFileError where all is in functions."""
+    if source.outputs or wanted.outputs:
+        return
+    # What starts a SavedModel of TensorFlow 2 is written as a signature without inputs.
+    told = {name: " ".join(words) for name, words in source.signatures.items() if words[0] != "->"}
+    if told:
+        raise UsageError(
+            f"{source.file} has {len(told)} signatures",
+            expected="one: model.signature, or the names of its tensors: model.inputs, model.outputs",
+            found="; ".join(f"{name}: {words}" for name, words in told.items())[:300],
+            remedy=f"name it: model.signature: {next(iter(told))}",
+        )
+    fed = [node for node in source.graph_def.node if node.op == "Placeholder"]
+    if source.kind == SAVED_MODEL and all(node.attr["dtype"].type == tf.string.as_datatype_enum for node in fed):
+        raise ModelFileError(
+            f"{source.file} has no signature, and nothing to feed outside of its functions",
+            expected="a SavedModel with signatures",
+            found=f"{len(fed)} placeholders for names of files",
+            remedy="save it with what is to be computed: tf.saved_model.save(model, folder, signatures=...)",
+        )
 
 
 def chosen_constants(

@@ -11,9 +11,11 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.src import backend
 from tf_keras.src.engine import base_layer, base_layer_v1
+from tf_keras.src.layers.preprocessing import image_preprocessing
 from tf_keras.src.layers.rnn import gru_v1, lstm_v1
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
+from dnndk_prep.graph.said import first_line, gist
 from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
 from dnndk_prep.keras_io.architecture import MODELS, layers_of
 from dnndk_prep.keras_io.built_limits import limited_calls
@@ -21,7 +23,6 @@ from dnndk_prep.keras_io.finite import finite
 from dnndk_prep.keras_io.op_layer import Operation
 from dnndk_prep.keras_io.ops import OPERATION
 from dnndk_prep.keras_io.plain_layers import PLAIN_LAYERS, plain_convolutions
-from dnndk_prep.keras_io.through_keras import first_line, gist
 
 learning_phase = backend.deprecated_internal_learning_phase_scope
 
@@ -75,7 +76,7 @@ def inference_mode(graph: tf.Graph) -> Iterator[None]:
 
 @contextmanager
 def phase_to_feed(graph: tf.Graph) -> Iterator[None]:
-    with loops_of_tensorflow1(), graph.as_default(), _every_step_kept():
+    with loops_of_tensorflow1(), graph.as_default(), _every_step_kept(), _no_augmentation():
         # Where no phase is set, the first who asks for it makes the placeholder, with false as its default.
         backend.learning_phase()
         yield
@@ -91,6 +92,31 @@ def loops_of_tensorflow1() -> Iterator[None]:
     finally:
         if is_v2:
             tf.compat.v1.enable_control_flow_v2()
+
+
+@contextmanager
+def _no_augmentation() -> Iterator[None]:
+    """Layers that augment images do what they do in inference: they train by default, and never ask for the phase."""
+    originals = {layer: layer.call for layer in vars(image_preprocessing).values() if _augments(layer)}
+    for layer, original in originals.items():
+        layer.call = _in_inference(original)
+    try:
+        yield
+    finally:
+        for layer, original in originals.items():
+            layer.call = original
+
+
+def _augments(item: Any) -> bool:
+    is_layer = isinstance(item, type) and issubclass(item, base_layer.BaseRandomLayer)
+    return is_layer and item.__module__ == image_preprocessing.__name__ and "call" in vars(item)
+
+
+def _in_inference(call: Callable[..., Any]) -> Callable[..., Any]:
+    def without_training(self: Any, inputs: Any, training: bool = False) -> Any:
+        return call(self, inputs, training=False)
+
+    return without_training
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
+from dnndk_prep.graph.said import first_line
 from dnndk_prep.keras_io.activations import TENSORFLOW_ACTIVATIONS
 from dnndk_prep.keras_io.application_layers import application_layers
 from dnndk_prep.keras_io.architecture import is_operation, layers_of
@@ -24,7 +25,7 @@ from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.plain_layers import KERAS2_LAYERS
 from dnndk_prep.keras_io.precision import in_single_precision
 from dnndk_prep.keras_io.supported import renamed_layers
-from dnndk_prep.keras_io.through_keras import first_line, import_keras
+from dnndk_prep.keras_io.through_keras import import_keras
 from dnndk_prep.keras_io.valid_names import with_valid_names
 
 # For axes that a model leaves free; divisible by the strides of common networks.

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import re
 import shutil
 import tempfile
 import warnings
@@ -21,6 +20,7 @@ from typing import Any
 import h5py
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
+from dnndk_prep.graph.said import first_line
 from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.finite import finite
@@ -28,12 +28,6 @@ from dnndk_prep.keras_io.stored_weights import write_complete
 
 # Beside the stored weights Keras makes some that it does not store: counters and states of random numbers.
 UNSTORED_WEIGHTS = 2**20
-# How an error of a graph begins, and what stands in the line that tells the node.
-GRAPH_ERROR = "Graph execution error:"
-NODE = "{{node"
-# How an error of a function that TensorFlow rewrote begins, and the line that tells it.
-USER_CODE = "in user code:"
-RAISED = re.compile(r"\w*(Error|Exception): (.+)")
 # What Keras 2.12 called the group of a model's layers, which is "layers" since 2.13.
 OLD_GROUP = "_layer_checkpoint_dependencies"
 
@@ -109,28 +103,6 @@ def major(version: str) -> int:
     """The first number of a version; 2 where there is none, as in files of the first Keras."""
     head = version.split(".")[0]
     return int(head) if head.isdigit() else 2
-
-
-def first_line(error: BaseException) -> str:
-    """What a foreign error says, in one line."""
-    return gist(str(error)) or type(error).__name__
-
-
-def gist(text: str) -> str:
-    """The line of a foreign error that tells what is wrong; empty if none does."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return ""
-    if lines[0].startswith(USER_CODE):
-        # The reason stands after the places in the program, and before the arguments of the call.
-        raised = [found[2] for line in lines if (found := RAISED.fullmatch(line))]
-        return (raised[-1] if raised else lines[-1])[:300]
-    if lines[0] != GRAPH_ERROR:
-        return lines[0][:300]
-    # What TensorFlow found stands before the node's name, after the places in the program that led there.
-    place = next((number for number, line in enumerate(lines) if NODE in line), 1)
-    line = lines[place].partition("[[")[0].strip() if place < len(lines) else ""
-    return (line or (lines[place - 1] if place > 1 else ""))[:300]
 
 
 def _through_keras(

@@ -17,6 +17,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError, UsageError
 from dnndk_prep.graph.foreign import foreign_graph
+from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of, reachable
 from dnndk_prep.graph.wanted import Wanted
@@ -26,7 +27,7 @@ from dnndk_prep.keras_io.inference_graph import InferenceGraph
 from dnndk_prep.keras_io.limits import check_tensors
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.predict import Opened, opened
-from dnndk_prep.keras_io.through_keras import first_line, import_keras
+from dnndk_prep.keras_io.through_keras import import_keras
 from dnndk_prep.keras_io.tracing import (
     has_loops,
     in_tensorflow1,

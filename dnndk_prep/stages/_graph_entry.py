@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.config import Config
@@ -19,6 +20,7 @@ from dnndk_prep.graph.kinds import checkpoint_prefix
 from dnndk_prep.graph.names import Found, op_names_text, rename
 from dnndk_prep.graph.probe import probe_batch
 from dnndk_prep.graph.run import GraphRunner
+from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.sources import GraphSource, read_source, saved_keys
 from dnndk_prep.graph.wanted import Wanted
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner, read_checkpoint, write_checkpoint
@@ -99,7 +101,15 @@ def _reference(ctx: StageContext, foreign: ForeignGraph, stored: Values) -> Refe
     with _runner(graph_def, foreign, folder) as runner:
 
         def run(feeds: Values) -> list[np.ndarray]:
-            return runner.run({**{names[name]: value for name, value in feeds.items()}, **foreign.constants})
+            try:
+                return runner.run({**{names[name]: value for name, value in feeds.items()}, **foreign.constants})
+            except tf.errors.OpError as error:
+                raise ModelFileError(
+                    f"TensorFlow cannot run the graph in {ctx.cfg.model.path} on this machine",
+                    expected="ops that TensorFlow has a CPU kernel for; those of images take NHWC",
+                    found=first_line(error),
+                    remedy="export the graph with channels_last, or give inputs of a size that it takes: model.inputs",
+                ) from error
 
         return _made(ctx, run, foreign)
 

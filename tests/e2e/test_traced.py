@@ -26,6 +26,7 @@ from dnndk_prep import cli
 from dnndk_prep.errors import ModelFileError, StageError, UnsafeFileError
 from dnndk_prep.graph.artifact import GraphArtifact, serialize
 from dnndk_prep.graph.freeze import freeze
+from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.keras_io.custom import load_custom_objects
 from dnndk_prep.keras_io.inference import InferenceGraph, build_inference
 from dnndk_prep.keras_io.load import read_model
@@ -269,6 +270,26 @@ def test_a_learning_phase_cannot_be_fed_to_a_trace(tmp_path: Path):
     path = saved(keras.Model(x, layers.Dropout(0.5)(ops.cumsum(x, axis=1))), tmp_path)
     with pytest.raises(StageError, match=r"(?s)learning phase.*Cumsum"):
         build_inference(read_model(path), feed_learning_phase=True)
+
+
+def test_a_random_crop_is_what_keras_3_makes_of_it(tmp_path: Path):
+    """Keras 3 crops nothing in inference, where Keras 2 takes the middle."""
+    x = keras.Input((8, 8, 3))
+    model = keras.Model(x, layers.RandomCrop(4, 4)(layers.Conv2D(2, 3)(x)))
+    feeds = [RANDOM.random((2, 8, 8, 3)).astype(np.float32)]
+    built = build_inference(read_model(saved(model, tmp_path)))
+    assert_within(outputs(graph_of(built, feeds), feeds), [model.predict(feeds[0], verbose=0)])
+
+
+def test_layers_that_augment_images_hand_them_on_whatever_the_phase(tmp_path: Path):
+    x = keras.Input((8, 8, 3), name="x")
+    model = keras.Model(x, layers.Dropout(0.5)(layers.RandomFlip()(x)))
+    feeds = [RANDOM.random((2, 8, 8, 3)).astype(np.float32)]
+    built = build_inference(read_model(saved(model, tmp_path)), feed_learning_phase=True)
+    with GraphRunner(built.graph_def, [spec.name for spec in built.outputs]) as runner:
+        assert np.array_equal(runner.run({"x": feeds[0]})[0], feeds[0])
+        trained = runner.run({"x": feeds[0], "keras_learning_phase": np.array(True)})[0]
+    assert np.array_equal(trained[trained != 0], 2 * feeds[0][trained != 0])
 
 
 def test_loops_of_a_trace_are_unrolled_where_asked(tmp_path: Path):

@@ -66,6 +66,35 @@ def test_the_score_under_what_is_made_for_people():
     assert ends(make) == (["image"], ["score"])
 
 
+def test_what_updates_averages_and_what_tells_sizes_are_no_outputs():
+    def make():
+        x = conv(image())
+        with V1.variable_scope("norm"):
+            mean = V1.get_variable("mean", [4], use_resource=True)
+            update = V1.assign_sub(mean, (mean - tf.reduce_mean(x, [0, 1, 2])) * 0.1)
+            tf.cond(V1.placeholder_with_default(False, []), lambda: update, lambda: mean.read_value(), name="kept")
+        tf.strided_slice(tf.shape(x), [1], [2], name="left_over")
+        tf.nn.relu(x, name="out")
+
+    assert ends(make) == (["image"], ["out"])
+
+
+def test_an_answer_made_for_people_is_told():
+    def make():
+        tf.argmax(tf.nn.softmax(tf.reduce_mean(conv(image()), [1, 2]), name="score"), 1, name="best")
+
+    (found,) = find_outputs(graph_of(make))
+    assert found.name == "score"
+    assert found.reason.startswith("best (ArgMax) is made of it for people")
+
+
+def test_a_further_output_of_an_op_keeps_its_identity():
+    def make():
+        tf.identity(tf.split(conv(image()), 2, axis=-1)[1], name="right")
+
+    assert ends(make) == (["image"], ["right"])
+
+
 def test_several_inputs_and_outputs_and_one_without_a_layer():
     def make():
         x, y = image(), V1.placeholder(tf.float32, [None, 8, 8, 4], name="offset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 import tensorflow as tf
 
 from dnndk_prep import cli
+from dnndk_prep.errors import UsageError
+from dnndk_prep.graph.classifier import Classifier
+from dnndk_prep.graph.sources import read_source
 
 V1 = tf.compat.v1
 
@@ -21,6 +25,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         tf.matmul(left, tf.constant([[1.0], [2.0]]), name="score")
         tf.cond(tf.reduce_sum(right) > 0.0, lambda: right, lambda: -right)
         V1.placeholder(tf.int32, [], name="unused")
+        with tf.device("/gpu:3"):
+            tf.reshape(x, [5, 4], name="five_rows")
     (tmp_path / "g.pb").write_bytes(graph.as_graph_def().SerializeToString())
     np.save(tmp_path / "x.npy", np.arange(8, dtype=np.float32).reshape(2, 4))
     monkeypatch.chdir(tmp_path)
@@ -56,6 +62,7 @@ def test_names_of_nodes_and_tensors(folder: Path, prefix: str, capsys: pytest.Ca
         (["--feed", "data/x=pickled.npy", "--fetch", "score"], 3, "no array"),
         (["--feed", "data/x=wide.npy", "--fetch", "score"], 2, "float32 (None, 4)"),
         (["--feed", "data/x", "--fetch", "score"], 2, "--feed NAME=FILE.npy"),
+        (["--feed", "data/x=x.npy", "--fetch", "five_rows"], 3, "Input to reshape is a tensor with 8 values"),
     ],
 )
 def test_mistakes_are_one_clear_message(
@@ -79,3 +86,12 @@ def test_a_tensor_inside_may_be_fed(folder: Path):
     np.save("left.npy", np.ones((1, 2), np.float32))
     assert infer("--feed", "parts:0=left.npy", "--fetch", "score", "--out", "o.npz") == 0
     assert np.load("o.npz")["score"].tolist() == [[3.0]]
+
+
+def test_of_several_outputs_the_one_with_the_scores_has_to_be_named(folder: Path):
+    ends = {"inputs": [{"name": "data/x"}], "outputs": [{"name": "parts"}, {"name": "score"}]}
+    (folder / "graph.json").write_text(json.dumps(ends))
+    with pytest.raises(UsageError, match=r"(?s)has 2 outputs.*--output parts"):
+        Classifier(read_source(folder / "g.pb"))
+    with Classifier(read_source(folder / "g.pb"), output="score") as classifier:
+        assert classifier.run({"data/x": np.load("x.npy")})[0].shape == (2, 1)

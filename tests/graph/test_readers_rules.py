@@ -79,6 +79,25 @@ def test_an_op_that_no_reader_has():
 
 
 @pytest.mark.parametrize("reader", READERS)
+def test_bfloat16_has_no_kernels_there(reader: str):
+    graph_def = graph_of(lambda x: tf.cast(tf.nn.relu(tf.cast(x, tf.bfloat16)), tf.float32, name="out"))
+    assert "the type bfloat16" in str(refused(graph_def, reader))
+
+
+def test_an_input_that_only_a_later_reader_knows():
+    def make(x: tf.Tensor) -> None:
+        made = RAW.TensorListFromTensor(tensor=x, element_shape=tf.constant([-1, 4]))
+        RAW.TensorListStack(input_handle=made, element_shape=tf.constant([-1, 4]), element_dtype=tf.float32, name="out")
+
+    graph_def = graph_of(make, (None, None, 4))
+    for reader in ("1.9", "1.12"):
+        text = str(refused(graph_def, reader))
+        assert "the input element_shape" in text
+        assert 'graph.reader: "1.15"' in text
+    check(graph_def, "1.15", X[0])
+
+
+@pytest.mark.parametrize("reader", READERS)
 def test_what_follows_from_constants_needs_no_form(reader: str):
     def make(x: tf.Tensor) -> None:
         eye = RAW.MatrixDiagV3(diagonal=tf.ones(4), k=0, num_rows=4, num_cols=4, padding_value=0.0)

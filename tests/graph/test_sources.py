@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,19 @@ def test_a_broken_file_is_exit_3(files: Path, tmp_path: Path, capsys: pytest.Cap
         error = capsys.readouterr().err
         assert "cut short" in error or "no whole graph" in error
         assert "Traceback" not in error
+
+
+def test_a_signature_has_to_be_named_where_there_are_several(files: Path):
+    source = replace(read_source(files / "saved", "serve"), inputs={}, outputs={})
+    with pytest.raises(UsageError, match=r"(?s)2 signatures.*other: image -> maps.*model.signature: other"):
+        foreign_graph(source, Wanted())
+    assert foreign_graph(source, Wanted(outputs=("out",))).outputs[0].name == "out"
+
+
+def test_a_saved_model_whose_all_is_in_functions(tmp_path: Path):
+    module = tf.Module()
+    # Of two, TensorFlow makes neither the default.
+    module.first, module.second = (tf.function(op, [tf.TensorSpec([None, 4])]) for op in (tf.nn.relu, tf.nn.tanh))
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    with pytest.raises(ModelFileError, match=r"(?s)has no signature.*signatures="):
+        foreign_graph(read_source(tmp_path / "saved"), Wanted())

@@ -119,3 +119,21 @@ def test_a_sound_graph_is_the_same_object():
     made = Made(lambda random: tf.nn.relu(image() * normal(random, 3), name="out"))
     for rewrite in (mend_handles, remove_dropout, inference_batch_norms):
         assert rewrite(made.graph_def, frozenset(["out"])).graph_def is made.graph_def
+
+
+def test_a_layer_normalization_is_no_training():
+    """As Keras 2 computes it: each row is a channel of one image."""
+
+    def make(random):
+        x = V1.placeholder(tf.float32, [None, 6], name="x")
+        rows = tf.reshape(x, [1, -1, 6, 1])
+        scale, offset = tf.fill([tf.shape(rows)[1]], 1.0), tf.fill([tf.shape(rows)[1]], 0.0)
+        none = tf.constant([], tf.float32)
+        y = tf.raw_ops.FusedBatchNormV3(
+            x=rows, scale=scale, offset=offset, mean=none, variance=none, epsilon=0.01, data_format="NCHW"
+        )[0]
+        tf.reshape(y, [-1, 6], name="out")
+
+    done = Made(make, x=(4, 6)).check(inference_batch_norms, "out")
+    assert not {"FusedBatchNormV3", "Fill"} & set(ops(done.graph_def))
+    assert done.notes == ()

@@ -17,7 +17,12 @@ from environments import READERS, without_tensorflow
 
 from dnndk_prep import cli
 from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.foreign import foreign_graph
+from dnndk_prep.graph.kinds import GRAPH
+from dnndk_prep.graph.readers import for_reader
 from dnndk_prep.graph.run import GraphRunner
+from dnndk_prep.graph.sources import GraphSource
+from dnndk_prep.graph.wanted import Wanted
 
 CASES = ("keras_phase", "layers_flag", "keep_prob", "training_mode", "saved_model", "loop", "flattens")
 # What belongs to training, and must not be left in a network without a loop.
@@ -140,3 +145,19 @@ def test_a_missing_checkpoint_is_one_clear_message(
     error = capsys.readouterr().err
     assert "model.checkpoint" in error
     assert "Traceback" not in error
+
+
+def test_a_loop_of_todays_tensorflow(reader):
+    """Its lists are TensorArrays for them: 1.9 and 1.12 have other lists, or none."""
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [None, 3, 4], name="x")
+        tf.identity(tf.scan(lambda last, row: 0.5 * last + tf.tanh(row), x), name="out")
+    assert "TensorListReserve" in str(graph.as_graph_def())
+    found = foreign_graph(GraphSource("g.pb", GRAPH, graph.as_graph_def()), Wanted())
+    names = frozenset(spec.name for spec in (*found.inputs, *found.outputs))
+    artifact = GraphArtifact(
+        for_reader(found.graph_def, reader.version, names), found.inputs, found.outputs, reader.version
+    )
+    feed = np.random.default_rng(1).random((5, 3, 4)).astype(np.float32)
+    with GraphRunner(graph.as_graph_def(), ["out"]) as runner:
+        assert_within(reader.run(artifact, {"x": feed}), runner.run({"x": feed}))

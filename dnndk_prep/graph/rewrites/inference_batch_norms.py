@@ -16,6 +16,7 @@ from dnndk_prep.errors import StageError
 from dnndk_prep.graph.channels import BATCH_NORMS
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.rewrites import Rewritten
+from dnndk_prep.graph.rewrites.layer_norms import of_rows_alone
 from dnndk_prep.graph.topology import by_name, flag, node_of
 
 AVERAGES = ("moving_mean", "moving_variance")
@@ -30,6 +31,7 @@ def average_variables(graph_def: GraphDef) -> list[str]:
 
 def inference_batch_norms(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
     """The graph with every batch norm in inference mode. Raises StageError for one whose averages are not there."""
+    graph_def = of_rows_alone(graph_def, keep)
     nodes = by_name(graph_def)
     wrong = [node for node in graph_def.node if _trains(node)]
     if not wrong:

@@ -19,7 +19,9 @@ from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.python.grappler import tf_optimizer
 
 from dnndk_prep.errors import StageError
-from dnndk_prep.graph.topology import library_of
+from dnndk_prep.graph.rewrites.orders import bound, without_orders
+from dnndk_prep.graph.said import first_line
+from dnndk_prep.graph.topology import by_name, library_of
 
 BRANCHES = ("If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase")
 
@@ -27,7 +29,6 @@ BRANCHES = ("If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCa
 LEFT_ALONE = ("api_implements", "api_preferred_device", "_noinline", "forward_function_name", "backward_function_name")
 
 MARK = re.compile(r"(^|/)Func/")
-ORDERED = ("Switch", "Merge", "Enter", "Assert", "Print")
 
 
 def inline_functions(graph_def: GraphDef, keep: Sequence[str]) -> GraphDef:
@@ -56,7 +57,7 @@ def inline_functions(graph_def: GraphDef, keep: Sequence[str]) -> GraphDef:
         raise StageError(
             "TensorFlow cannot write out the functions of the graph",
             expected="functions that TensorFlow can inline",
-            found=str(error).splitlines()[0],
+            found=first_line(error),
             remedy="export the model without tf.function inside, or freeze it first",
             code="K2D-0003",
         ) from error
@@ -83,28 +84,31 @@ def inline_functions(graph_def: GraphDef, keep: Sequence[str]) -> GraphDef:
 def _without_marks(graph_def: GraphDef, keep: frozenset[str]) -> GraphDef:
     """The graph without the Identities and NoOps (`Func/...`) that mark where calls began and ended.
 
-    Where something is written, or runs in a loop, they hold its order and its place: there they stay.
+    Where something is written they hold its order, and where one stands for a branch its place: there they stay.
     """
-    if any(node.op in ORDERED or node.op.startswith("Assign") for node in graph_def.node):
+    if any(node.op.startswith("Assign") for node in graph_def.node):
         return graph_def
+    plain = without_orders(graph_def, keep)
+    nodes = by_name(plain)
+    controls = {name[1:] for node in plain.node for name in node.input if name.startswith("^")}
     gone = {
         node.name: node.input[0]
-        for node in graph_def.node
-        if MARK.search(node.name) and node.op == "Identity" and node.name not in keep
+        for node in plain.node
+        if MARK.search(node.name)
+        and node.op == "Identity"
+        and node.name not in keep
+        and not bound(node, nodes, controls)
     }
-    waits = {node.name for node in graph_def.node if node.op == "NoOp" and node.name not in keep}
     result = GraphDef(versions=graph_def.versions)
-    for node in graph_def.node:
-        if node.name in gone or node.name in waits:
+    for node in plain.node:
+        if node.name in gone:
             continue
         new = result.node.add()
         new.CopyFrom(node)
-        del new.input[:]
-        for name in node.input:
+        for i, name in enumerate(new.input):
             while name in gone:
                 name = gone[name]
-            if not name.startswith("^"):
-                new.input.append(name)
+            new.input[i] = name
     return result
 
 

@@ -15,6 +15,7 @@ from tensorflow.core.framework.node_def_pb2 import NodeDef
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.names import rename
 from dnndk_prep.graph.rewrites import Rewritten
+from dnndk_prep.graph.rewrites.orders import bound, without_orders
 from dnndk_prep.graph.topology import by_name, node_of
 
 PASS_THROUGH = (
@@ -27,8 +28,6 @@ PASS_THROUGH = (
     "Snapshot",
     "PlaceholderWithDefault",
 )
-# Here an Identity marks a branch or holds an order, and a control input decides when a node runs.
-ORDERED = ("Switch", "Merge", "Enter", *VARIABLES)
 
 
 def remove_pass_through(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
@@ -38,10 +37,7 @@ def remove_pass_through(graph_def: GraphDef, keep: frozenset[str]) -> Rewritten:
     for node in result.node:
         # Colocation: TensorFlow refuses a node that is bound to one that is gone.
         node.attr.pop("_class", None)
-    ordered = any(node.op in ORDERED for node in result.node)
-    if not ordered:
-        for node in result.node:
-            _set_inputs(node, (name for name in node.input if not name.startswith("^")))
+    result = without_orders(result, keep)
     result = _outputs_from_identities(result, keep)
     nodes = by_name(result)
     controls = {name[1:] for node in result.node for name in node.input if name.startswith("^")}
@@ -91,10 +87,7 @@ def _is_bound(node: NodeDef, nodes: dict[str, NodeDef], controls: set[str]) -> b
     """Whether the node's place in the order of execution matters, or somebody feeds it."""
     if node.op == "PlaceholderWithDefault" and node.attr["dtype"].type == tf.string.as_datatype_enum:
         return True  # The file name of a Saver, with which kept variables are loaded.
-    if node.name in controls or any(name.startswith("^") for name in node.input):
-        return True
-    # A reader of a variable reads its value of the moment; that of a Switch stands for one branch.
-    return any(nodes[node_of(name)].op in (*VARIABLES, "Switch", "Enter") for name in node.input)
+    return bound(node, nodes, controls)
 
 
 def _source(reference: str, gone: dict[str, list[str]]) -> str:

@@ -14,7 +14,7 @@ from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.quant.best.equalize import KINDS, Link, equalized, links
 from dnndk_prep.quant.best.examples import Examples, divided
 from dnndk_prep.quant.best.layerwise import Proposal, accepted, proposals
-from dnndk_prep.quant.best.learning import learned_state
+from dnndk_prep.quant.best.learning import affordable_updates, learned_state
 from dnndk_prep.quant.best.search import Judge, Outputs, State, shifted_activations, start
 from dnndk_prep.quant.best.trial import Trial, constants_of
 from dnndk_prep.quant.calibration import Batch, calibrate
@@ -24,8 +24,8 @@ from dnndk_prep.quant.vai_q_tf1.adjust import Change
 from dnndk_prep.quant.vai_q_tf1.places import locate
 from dnndk_prep.quant.vendor import Plan, Quantization, quantize
 
-# Batches by which scales and positions are tried; updates of the learned rounding.
-TRIED, UPDATES = 4, 144
+# Batches by which equalizations and positions are tried.
+TRIED, MOVED = 4, 2
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _Search:
 
     def tried(self, judge: Judge, state: State) -> float:
         """The error on a few of the batches that may be learned from."""
-        return judge.error(state, self.examples.fit[:TRIED], self.fit_targets[:TRIED])
+        return judge.error(state, self.examples.fit[:MOVED], self.fit_targets[:MOVED])
 
 
 @dataclass
@@ -71,12 +71,13 @@ class _Candidate:
 
 
 def best(
-    graph_def: GraphDef, outputs: Sequence[str], plan: Plan, batches: Sequence[Batch], updates: int = UPDATES
+    graph_def: GraphDef, outputs: Sequence[str], plan: Plan, batches: Sequence[Batch], updates: int | None = None
 ) -> Best:
     """Quantize `plan`, made of `graph_def`, so that the outputs lose less than by the vendor's choices.
 
-    `batches` are those of the calibration; `updates` are those of the learned rounding. The result is never worse
-    than the vendor's on the examples that are held out; where nothing is gained it is the vendor's. Raises StageError as the vendor's calibration does.
+    `batches` are those of the calibration; `updates` are those of the learned rounding, else as many as a
+    fixed amount of work allows. The result is never worse than the vendor's on the examples that are held out; where
+    nothing is gained it is the vendor's. Raises StageError as the vendor's calibration does.
     """
     vendor = quantize(plan, iter(batches))
     search = _Search(graph_def, plan, divided(plan.nodes, batches), outputs)
@@ -148,7 +149,7 @@ def _positioned(search: _Search, candidate: _Candidate) -> _Candidate:
     return replace(candidate, state=state, error=error)
 
 
-def _learned(search: _Search, candidate: _Candidate, updates: int) -> _Candidate:
+def _learned(search: _Search, candidate: _Candidate, updates: int | None) -> _Candidate:
     """With roundings learned by the error of the whole network."""
     judge, plan = candidate.judge, candidate.judge.plan
     named = by_name(plan.nodes)
@@ -160,10 +161,12 @@ def _learned(search: _Search, candidate: _Candidate, updates: int) -> _Candidate
         with Trial(plan.nodes, logits, is_float=True) as floats:
             for batch, wanted in zip(search.examples.fit, targets, strict=True):
                 wanted += floats.run(batch, exact, {})
+    if updates is None:
+        updates = affordable_updates(judge, candidate.state, search.examples.fit[0])
     state, error = learned_state(
         judge, candidate.state, ends, search.examples.fit, targets, updates, lambda one: search.held(judge, one)
     )
-    search.facts["learned"] = {"before": candidate.error, "after": error}
+    search.facts["learned"] = {"updates": updates, "before": candidate.error, "after": error}
     return replace(candidate, state=state, error=error)
 
 

@@ -24,6 +24,19 @@ FIRST_RATE, LAST_RATE = 0.05, 0.005
 MEAN_DECAY, SQUARE_DECAY, TINY = 0.9, 0.999, 1e-12
 
 
+# Values that all FixNeurons together may round in the course of learning, and the updates made at least and at
+# most: a minute or two of two cores for small networks.
+WORK, LEAST_UPDATES, MOST_UPDATES = 1 << 30, 48, 512
+
+
+def affordable_updates(judge: Judge, state: State, batch: Batch) -> int:
+    """How many updates with batches like this one there is work for; the same on every machine."""
+    positions = judge.final_positions(state)
+    values = judge.trial.run(batch, judge.values(state, positions), positions, judge.trial.moving)
+    each = sum(value.size for value in values)
+    return max(LEAST_UPDATES, min(MOST_UPDATES, WORK // max(1, each)))
+
+
 class _Adam:
     """One array's update in units of its grid's step."""
 

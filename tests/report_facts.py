@@ -71,6 +71,22 @@ def finding(node: str, severity: str = "warning", **more: Any) -> dict[str, Any]
     return told | {"fix": "later_output", "exact": True} | more
 
 
+def best() -> dict[str, Any]:
+    """What the stage tells of the search for better choices."""
+    layers = [
+        {"layer": "conv0", "rounding": "learned", "layer_error": {"nearest": 0.02, "learned": 0.0123}, "gain": 0.385},
+        {"layer": IMAGE, "rounding": "nearest", "layer_error": {"nearest": 0.0, "learned": 0.0}, "gain": None},
+    ]
+    return {
+        "examples": {"learned_from": 80, "held_out": 20},
+        "error": {"vendor": 0.0123, "best": 0.00456},
+        "equalized": "none",
+        "moved": {"positions": {"relu0": -1}},
+        "chosen": "best",
+        "layers": layers,
+    }
+
+
 def fix_neuron(node: str, kind: str, consumers: list[str]) -> dict[str, Any]:
     return {
         "node": node,
@@ -121,13 +137,15 @@ def facts(folder: Path, layers: int = 3, **changes: Any) -> ReportFacts:
         "toolchains": board.chosen(),
         "network": made,
         "checks": checks,
-        "fix_neurons": [
+        "fix_neurons": [fix_neuron(SCRIPT, "aquant", ["conv0"])]
+        + [
             item
             for i in range(layers)
             for item in (fix_neuron(f"relu{i}", "aquant", []), fix_neuron(f"conv{i}/kernel", "wquant", [f"conv{i}"]))
         ],
         "errors": [error_row(f"relu{i}", "aquant", f"{30 + i}") for i in range(layers)]
-        + [error_row("conv0/kernel", "wquant", "inf")],
+        # The worst layers are named in the plot, and no number of JSON is infinite.
+        + [error_row(SCRIPT, "aquant", "10"), error_row("conv0/kernel", "wquant", "inf")],
         "pictures": pictures(folder),
     }
     return ReportFacts(**values | changes)

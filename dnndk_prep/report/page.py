@@ -123,7 +123,7 @@ def _tensor_rows(told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             **item,
             "index": i,
             "owner": owner(item, places),
-            "what": "layer" if item["kind"] == "aquant" else "weights",
+            "what": item["op"] if item["kind"] == "aquant" else "weights",
             "range": rows.NONE if low is None else f"{low:.3g} … {high:.3g}",
             "low": low,
         }

@@ -62,6 +62,8 @@ def _figure(known: Sequence[tuple[int, Mapping[str, Any]]], layers: Sequence[tup
         axes.plot(*zip(*total, strict=True), color=TOTAL, label="with all before it")
     weights = [(i, item) for i, item in known if item["kind"] == "wquant"]
     for name, marker, color, size, items in (("weights", "s", WEIGHTS, 4, weights), ("own", "o", OWN, 6, layers)):
+        if not items:
+            continue
         values = [item["sqnr_db"] for _, item in items]
         axes.plot([i for i, _ in items], values, marker, color=color, markersize=size, gid=name, label=LABELS[name])
     for i, item in _worst(layers, len(known)):

@@ -64,7 +64,8 @@ def settings(facts: ReportFacts) -> dict[str, Any]:
             nested.setdefault(section, {})[name] = value
         else:
             nested[key] = value
-    return nested
+    # What stands alone first, as in the file.
+    return dict(sorted(nested.items(), key=lambda item: isinstance(item[1], dict)))
 
 
 def settings_yaml(told: Mapping[str, Any]) -> str:

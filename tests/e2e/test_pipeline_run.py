@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -109,6 +110,17 @@ def test_the_report_tells_accuracy_and_nodes(shipped: Path):
         assert stage in text
     assert "fold_batch_norms" in text
     assert "%" in text
+
+
+def test_the_reports_json_follows_its_schema_and_the_page_draws_each_node(shipped: Path):
+    folder = shipped / "workspace" / "report"
+    told = json.loads((folder / "report.json").read_text())
+    jsonschema.validate(told, json.loads((ROOT / "dnndk_prep" / "report" / "schema.json").read_text()))
+    assert set(told["accuracy"]) == {"float", "frozen", "optimized", "vendor"}
+    assert told["verdict"]["state"] == "ready"
+    page = (folder / "report.html").read_text()
+    assert page.count('<g class="node"') == len(told["nodes"]) > 15
+    assert page.count("data:image/png;base64,") == 100
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ import pytest
 import report_facts as made
 
 from dnndk_prep import report
+from dnndk_prep.code_version import imported_by
+from dnndk_prep.report.plots import layer_errors
+from dnndk_prep.stage_list import NAMES
 
 SCHEMA = json.loads((resources.files("dnndk_prep.report") / "schema.json").read_text(encoding="utf-8"))
 
@@ -66,8 +69,8 @@ def test_the_json_is_as_its_schema_says(facts):
     assert [node["name"] for node in told["nodes"]][:3] == [made.SCRIPT, "conv0", "relu0"]
     assert told["nodes"][1]["constants"] == [{"name": "conv0/kernel", "shape": [1, 1, 4, 4]}]
     # An infinite SQNR has no number in JSON.
-    assert [item["sqnr_db"] for item in told["tensors"]] == [None, 30.0, None, 31.0, None, 32.0]
-    assert [item["node"] for item in told["tensors"]][:2] == ["conv0/kernel", "relu0"]
+    assert [item["sqnr_db"] for item in told["tensors"]] == [10.0, None, 30.0, None, 31.0, None, 32.0]
+    assert [item["node"] for item in told["tensors"]][:3] == [made.SCRIPT, "conv0/kernel", "relu0"]
     assert told["settings"] == {"seed": 7, "calibration": {"count": 2}, "graph": {"inputs": {made.IMAGE: made.SCRIPT}}}
 
 
@@ -159,6 +162,22 @@ def test_markup_in_names_stays_text(page):
     assert json.loads(data)["nodes"][0]["name"] == made.SCRIPT
 
 
+def test_markup_in_the_plot_stays_text_and_a_dollar_is_one(facts):
+    of = [
+        {**made.fix_neuron(name, "aquant", []), "sqnr_db": 10.0, "cumulative_sqnr_db": None} for name in ("<b>$x$", "y")
+    ]
+    plot = layer_errors(of)
+    assert plot is not None
+    assert "&lt;b&gt;$x$" in plot
+    assert "<b>" not in plot
+    assert layer_errors([]) is None
+
+
+def test_only_the_report_draws():
+    drawing = {name for name in NAMES if "dnndk_prep.report.plots" in imported_by(f"dnndk_prep.stages.{name}")}
+    assert drawing == {"report"}
+
+
 def test_nothing_is_loaded_and_no_other_script_runs(page):
     (policy,) = [at["content"] for name, at in Elements(page).found if at.get("http-equiv")]
     assert re.fullmatch(
@@ -166,14 +185,18 @@ def test_nothing_is_loaded_and_no_other_script_runs(page):
     )
 
 
-def test_bars_say_what_int8_changes(facts):
+def test_what_int8_changes_and_how_the_best_was_found(facts):
     stages = list(facts.stages)
     quantized = stages[4]["facts"]
-    better = {**quantized, "accuracy": {**quantized["accuracy"], "best": made.accuracy(0.8985)}}
+    better = {**quantized, "accuracy": {**quantized["accuracy"], "best": made.accuracy(0.8985)}, "best": made.best()}
     stages[4] = {**stages[4], "facts": better}
-    text = " ".join(Elements(report.page(changed(facts, stages=tuple(stages)))).texts)
+    facts = changed(facts, stages=tuple(stages))
+    text = " ".join(" ".join(Elements(report.page(facts)).texts).split())
     assert re.search(r"int8, the vendor's choice\s+89.50 %\s+\(-0.50\)", text)
     assert re.search(r"int8, the best found\s+89.85 %\s+\(-0.15\)", text)
+    assert "is 0.0123 by the vendor's choices and 0.00456 by these" in text
+    assert "conv0 learned 0.02 0.0123 38.5" in text
+    assert "| `conv0` | learned | 0.02 | 0.0123 | 38.5 % |" in report.render(facts)
 
 
 def test_a_page_of_almost_nothing(facts):

@@ -31,10 +31,10 @@ from dnndk_prep.graph.rewrites.tensor_arrays import tensor_arrays
 from dnndk_prep.graph.rewrites.vector_biases import vector_biases
 from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.safety import refuse_unsafe
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of
 from dnndk_prep.graph.wanted import Shape, Wanted, chosen_constants, chosen_ends
+from dnndk_prep.said import first_line
 
 RANDOM = re.compile(r"^(Stateless)?(Random|TruncatedNormal|Multinomial)")
 # Names of outputs that say nothing.

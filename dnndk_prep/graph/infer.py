@@ -17,9 +17,9 @@ from dnndk_prep.graph.freeze import VARIABLES, prune
 from dnndk_prep.graph.rewrites.mend_handles import mend_handles
 from dnndk_prep.graph.run import GraphRunner, imported
 from dnndk_prep.graph.safety import refuse_unsafe
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of, reachable
+from dnndk_prep.said import first_line
 
 
 class Inference:

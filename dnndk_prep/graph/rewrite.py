@@ -28,8 +28,8 @@ from dnndk_prep.graph.rewrites.static_shapes import static_shapes
 from dnndk_prep.graph.rewrites.transposed_sizes import transposed_sizes
 from dnndk_prep.graph.rewrites.unshare import unshare
 from dnndk_prep.graph.run import GraphRunner, imported
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.topology import by_name, node_of, reachable
+from dnndk_prep.said import first_line
 
 SAVER = ("SaveV2", "RestoreV2")
 

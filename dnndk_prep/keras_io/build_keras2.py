@@ -15,7 +15,6 @@ from tf_keras.src.layers.preprocessing import image_preprocessing
 from tf_keras.src.layers.rnn import gru_v1, lstm_v1
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
-from dnndk_prep.graph.said import first_line, gist
 from dnndk_prep.keras_io.activations import KERAS3_ACTIVATIONS, PLAIN_ACTIVATIONS
 from dnndk_prep.keras_io.architecture import MODELS, layers_of
 from dnndk_prep.keras_io.built_limits import limited_calls
@@ -23,6 +22,7 @@ from dnndk_prep.keras_io.finite import finite
 from dnndk_prep.keras_io.op_layer import Operation
 from dnndk_prep.keras_io.ops import OPERATION
 from dnndk_prep.keras_io.plain_layers import PLAIN_LAYERS, plain_convolutions
+from dnndk_prep.said import first_line, gist
 
 learning_phase = backend.deprecated_internal_learning_phase_scope
 

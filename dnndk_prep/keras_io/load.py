@@ -14,7 +14,6 @@ from typing import Any
 import h5py
 
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.keras_io.activation_names import with_own_activations
 from dnndk_prep.keras_io.architecture import expect_complete, layers_of, with_old_resizes
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
@@ -24,6 +23,7 @@ from dnndk_prep.keras_io.scan import signature_of as _signature
 from dnndk_prep.keras_io.supported import check_supported
 from dnndk_prep.keras_io.theano import converted
 from dnndk_prep.keras_io.through_keras import major, weights_to_hdf5
+from dnndk_prep.said import first_line
 
 # What people write between the name of a model and what kind of file this is.
 STEM = re.compile(r"(?i)([._-]?weights)?(\.(h5|hdf5|hdf))+$")

@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
 from dnndk_prep.graph.artifact import TensorSpec
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.keras_io.activations import TENSORFLOW_ACTIVATIONS
 from dnndk_prep.keras_io.application_layers import application_layers
 from dnndk_prep.keras_io.architecture import is_operation, layers_of
@@ -27,6 +26,7 @@ from dnndk_prep.keras_io.precision import in_single_precision
 from dnndk_prep.keras_io.supported import renamed_layers
 from dnndk_prep.keras_io.through_keras import import_keras
 from dnndk_prep.keras_io.valid_names import with_valid_names
+from dnndk_prep.said import first_line
 
 # For axes that a model leaves free; divisible by the strides of common networks.
 FREE_SIZE = 32

@@ -20,11 +20,11 @@ from typing import Any
 import h5py
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.finite import finite
 from dnndk_prep.keras_io.stored_weights import write_complete
+from dnndk_prep.said import first_line
 
 # Beside the stored weights Keras makes some that it does not store: counters and states of random numbers.
 UNSTORED_WEIGHTS = 2**20

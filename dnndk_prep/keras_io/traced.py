@@ -17,7 +17,6 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError, UsageError
 from dnndk_prep.graph.foreign import foreign_graph
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of, reachable
 from dnndk_prep.graph.wanted import Wanted
@@ -36,6 +35,7 @@ from dnndk_prep.keras_io.tracing import (
     operations_named,
 )
 from dnndk_prep.keras_io.valid_names import valid_name
+from dnndk_prep.said import first_line
 
 TRACE = "a trace of Keras 3"
 # How Keras 3 begins to say in which layer an error was raised; what was said comes next, in bold.

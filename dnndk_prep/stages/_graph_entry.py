@@ -20,10 +20,10 @@ from dnndk_prep.graph.kinds import checkpoint_prefix
 from dnndk_prep.graph.names import Found, op_names_text, rename
 from dnndk_prep.graph.probe import probe_batch
 from dnndk_prep.graph.run import GraphRunner
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.sources import GraphSource, read_source, saved_keys
 from dnndk_prep.graph.wanted import Wanted
 from dnndk_prep.keras_io.checkpoint import CHECKPOINT, RestoredRunner, read_checkpoint, write_checkpoint
+from dnndk_prep.said import first_line
 from dnndk_prep.stages._model import SOURCE_JSON
 from dnndk_prep.stages._proof import Reference, Run, fitting_test_part, make_reference
 from dnndk_prep.stages.context import StageContext

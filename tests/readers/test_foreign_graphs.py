@@ -59,41 +59,54 @@ def written(request: pytest.FixtureRequest, writers: Callable[[str], dict[str, P
     return writers(request.param)
 
 
-def entered(path: Path, case: str, reader: str, out: Path) -> GraphArtifact:
-    """The optimized graph of a pipeline that begins with the file."""
-    extra = EXTRA.get(case, "").format(folder=path.parent)
-    yaml = f'model:\n  path: {path}\n{extra}graph: {{reader: "{reader}"}}\nworkspace: workspace\n'
-    (out / "pipeline.yaml").write_text(yaml)
-    assert cli.main(["run", str(out / "pipeline.yaml"), "--to", "optimize_for_inference"]) == 0
-    return GraphArtifact.load(out / "workspace" / "optimize_for_inference")
-
-
 @functools.cache
-def entered_once(path: Path, case: str) -> GraphArtifact:
-    """The same at the oldest level, which every reader gets."""
-    out = path.parent / "entered"
-    out.mkdir()
-    return entered(path, case, OLDEST, out)
+def entered(path: Path, case: str, level: str = OLDEST) -> GraphArtifact:
+    """The optimized graph of a pipeline that begins with the file, once for all tests; its folder is `folder_of`."""
+    folder = folder_of(path, level)
+    folder.mkdir()
+    extra = EXTRA.get(case, "").format(folder=path.parent)
+    yaml = f'model:\n  path: {path}\n{extra}graph: {{reader: "{level}"}}\nworkspace: workspace\n'
+    (folder / "pipeline.yaml").write_text(yaml)
+    assert cli.main(["run", str(folder / "pipeline.yaml"), "--to", "optimize_for_inference"]) == 0
+    return GraphArtifact.load(folder / "workspace" / "optimize_for_inference")
 
 
-@pytest.mark.parametrize("level", ["1.9", "1.15"])
-@pytest.mark.parametrize("case", CASES)
-def test_a_graph_gives_what_its_tensorflow_gave(written: dict[str, Path], case: str, level: str, tmp_path: Path):
-    path = written[case]
-    graph = entered(path, case, level, tmp_path)
+def folder_of(path: Path, level: str = OLDEST) -> Path:
+    return path.parent / f"entered-{level}"
+
+
+def given_and_wanted(path: Path, graph: GraphArtifact) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """What the graph is fed, and what its TensorFlow gave for that."""
     with np.load(path.parent / "in.npz") as given, np.load(path.parent / "out.npz") as gave:
         # A signature's inputs stand in the order of its keys; all others have one.
         feeds = dict(zip(graph.input_names, [given[key] for key in sorted(given)], strict=True))
-        wanted = [gave[f"y{i}"] for i in range(len(gave.files))]
-    with GraphRunner(graph.graph_def, graph.output_names) as runner:
-        assert_within(runner.run(feeds), wanted)
-    found = Counter(node.op for node in graph.graph_def.node)
-    if case != "loop":
-        assert not set(TRAINING) & set(found)
+        return feeds, [gave[f"y{i}"] for i in range(len(gave.files))]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_graph_gives_what_its_tensorflow_gave(written: dict[str, Path], case: str):
+    path = written[case]
+    assert_plain(path, case, entered(path, case))
     stage = "keras_2_tf" if case in WITH_VARIABLES else "freeze_graph"
-    names = (tmp_path / "workspace" / stage / "op_names.txt").read_text()
+    graph = entered(path, case)
+    names = (folder_of(path) / "workspace" / stage / "op_names.txt").read_text()
     for name in (*graph.input_names, *graph.output_names):
         assert name in names
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_newest_level(writers: Callable[[str], dict[str, Path]], case: str):
+    path = writers(READERS[-1])[case]
+    assert_plain(path, case, entered(path, case, READERS[-1]))
+
+
+def assert_plain(path: Path, case: str, graph: GraphArtifact) -> None:
+    """The numbers that its TensorFlow gave, and nothing of a training."""
+    feeds, wanted = given_and_wanted(path, graph)
+    with GraphRunner(graph.graph_def, graph.output_names) as runner:
+        assert_within(runner.run(feeds), wanted)
+    if case != "loop":
+        assert not set(TRAINING) & {node.op for node in graph.graph_def.node}
 
 
 WITH_VARIABLES = ("layers_flag", "keep_prob", "training_mode", "saved_model")
@@ -101,15 +114,13 @@ WITH_VARIABLES = ("layers_flag", "keep_prob", "training_mode", "saved_model")
 
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_read_by_the_oldest_tensorflow(reader, written: dict[str, Path], case: str):
-    path = written[case]
-    graph = entered_once(path, case)
-    with np.load(path.parent / "in.npz") as given, np.load(path.parent / "out.npz") as gave:
-        feeds = dict(zip(graph.input_names, [given[key] for key in sorted(given)], strict=True))
-        assert_within(reader.run(graph, feeds), [gave[f"y{i}"] for i in range(len(gave.files))])
+    graph = entered(written[case], case)
+    feeds, wanted = given_and_wanted(written[case], graph)
+    assert_within(reader.run(graph, feeds), wanted)
 
 
-def test_every_flatten_has_a_constant_shape(written: dict[str, Path], tmp_path: Path):
-    graph = entered(written["flattens"], "flattens", "1.9", tmp_path)
+def test_every_flatten_has_a_constant_shape(written: dict[str, Path]):
+    graph = entered(written["flattens"], "flattens")
     found = Counter(node.op for node in graph.graph_def.node)
     assert found["Reshape"] == 5
     assert not {"Shape", "StridedSlice", "Pack", "Prod"} & set(found)
@@ -119,20 +130,20 @@ def test_every_flatten_has_a_constant_shape(written: dict[str, Path], tmp_path: 
     assert shapes == [[-1, 100]] * 5
 
 
-def test_flags_and_labels_are_told_apart(written: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    graph = entered(written["layers_flag"], "layers_flag", "1.9", tmp_path)
+def test_flags_and_labels_are_told_apart(written: dict[str, Path], capsys: pytest.CaptureFixture[str]):
+    graph, folder = entered(written["layers_flag"], "layers_flag"), folder_of(written["layers_flag"])
     assert (graph.input_names, graph.output_names) == (["image"], ["logits/BiasAdd"])
-    text = (tmp_path / "workspace" / "keras_2_tf" / "op_names.txt").read_text()
+    text = (folder / "workspace" / "keras_2_tf" / "op_names.txt").read_text()
     assert "is_training is set to False" in text
     assert "labels" not in text
     capsys.readouterr()
-    assert cli.main(["plan", str(tmp_path / "pipeline.yaml")]) == 0
+    assert cli.main(["plan", str(folder / "pipeline.yaml")]) == 0
     assert "left out: model.ckpt-7.meta enters at keras_2_tf" in capsys.readouterr().out
 
 
-def test_a_training_graph_says_what_was_cut(written: dict[str, Path], tmp_path: Path):
-    entered(written["training_mode"], "training_mode", "1.9", tmp_path)
-    record = json.loads((tmp_path / "workspace" / "keras_2_tf" / "stage.json").read_text())
+def test_a_training_graph_says_what_was_cut(written: dict[str, Path]):
+    entered(written["training_mode"], "training_mode")
+    record = json.loads((folder_of(written["training_mode"]) / "workspace" / "keras_2_tf" / "stage.json").read_text())
     assert any("dropout" in note for note in record["facts"]["cut"])
     assert any("moving averages" in note for note in record["facts"]["cut"])
 

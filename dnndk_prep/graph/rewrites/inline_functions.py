@@ -20,8 +20,8 @@ from tensorflow.python.grappler import tf_optimizer
 
 from dnndk_prep.errors import StageError
 from dnndk_prep.graph.rewrites.orders import bound, without_orders
-from dnndk_prep.graph.said import first_line
 from dnndk_prep.graph.topology import by_name, library_of
+from dnndk_prep.said import first_line
 
 BRANCHES = ("If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase")
 

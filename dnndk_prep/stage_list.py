@@ -58,7 +58,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "quantize",
         ("optimize_for_inference", "calib_input"),
-        ("quantize", "calibration", "target.bundles", *PROOF),
+        ("quantize", "calibration", "target.bundles", FIXES, *PROOF),
     ),
     # train_save tells what the user's model is called.
     Stage(

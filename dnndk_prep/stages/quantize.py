@@ -14,6 +14,8 @@ from dnndk_prep.data.parts import misfit, with_inputs
 from dnndk_prep.errors import ModelFileError, StageError
 from dnndk_prep.evaluation import evaluate
 from dnndk_prep.graph.artifact import GraphArtifact
+from dnndk_prep.graph.fix import CUT_RESCALING
+from dnndk_prep.graph.fixes.cut_rescaling import begins
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.graph.weights import weights_apart
@@ -76,7 +78,17 @@ def _plan(ctx: StageContext, graph: GraphArtifact, fed: Mapping[str, list[int | 
         if found:
             raise StageError(f"the vendor's quantizers take no graph with {what}", found=", ".join(found))
     flags = ctx.cfg.quantize.model_dump(exclude={"mode"})
-    return plan(graph.graph_def, graph.input_names, graph.output_names, fed, Settings(**flags))
+    begin = _begin(ctx, graph)
+    shapes = {begin[name]: shape for name, shape in fed.items()}
+    return plan(graph.graph_def, list(shapes), graph.output_names, shapes, Settings(**flags))
+
+
+def _begin(ctx: StageContext, graph: GraphArtifact) -> dict[str, str]:
+    """Where quantization begins, by input: as in the bundles, behind the rescaling if that is asked for."""
+    found = {name: name for name in graph.input_names}
+    if CUT_RESCALING in ctx.cfg.optimize_for_inference.fixes:
+        found |= begins(graph.graph_def, graph.input_names, frozenset([*graph.input_names, *graph.output_names]))
+    return found
 
 
 def _arrays(folder: Path, graph: GraphArtifact) -> dict[str, np.ndarray]:

@@ -82,6 +82,8 @@ def test_exact_fixes_keep_the_numbers_and_end_the_findings(folder):
     report = (folder / "w" / "report" / "report.md").read_text()
     assert all(f"fix {name} against the graph without it" in report for name in MENDED)
     assert "--input_nodes scale/add " in (folder / "w" / "export" / "vitis_ai" / "quantize.sh").read_text()
+    positions = json.loads((folder / "w" / "quantize" / "positions.json").read_text())["fix_neurons"]
+    assert {"scale/add"} == {item["node"] for item in positions if item["node"].startswith(("image", "scale"))}
 
 
 def test_what_an_inexact_fix_changes_is_measured(folder):

@@ -83,13 +83,14 @@ def rename(graph_def: GraphDef, new_names: Mapping[str, str]) -> GraphDef:
     result.CopyFrom(graph_def)
     for node in result.node:
         node.name = new_names.get(node.name, node.name)
-        references = [_renamed(reference, new_names) for reference in node.input]
+        references = [renamed_tensor(reference, new_names) for reference in node.input]
         del node.input[:]
         node.input.extend(references)
     return result
 
 
-def _renamed(reference: str, new_names: Mapping[str, str]) -> str:
+def renamed_tensor(reference: str, new_names: Mapping[str, str]) -> str:
+    """A tensor (`x`, `x:1`) or control input (`^x`) under the new name of its node."""
     name = node_of(reference)
     return reference.replace(name, new_names[name], 1) if name in new_names else reference
 

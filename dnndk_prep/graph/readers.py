@@ -104,6 +104,8 @@ def _problem(node: NodeDef, registry: dict[str, Any]) -> str | None:
     """What the reader would refuse or compute otherwise; None if nothing."""
     if node.op not in registry:
         return f"the op {node.op}, which it does not have"
+    if node.op.startswith("Xla"):
+        return f"the op {node.op}, which runs in programs of XLA alone"
     definition = op_def_registry.get(node.op)
     given = [argument.name for argument in definition.input_arg] if definition else registry[node.op]["inputs"]
     if len(given) > len(registry[node.op]["inputs"]):

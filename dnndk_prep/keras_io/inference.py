@@ -22,8 +22,8 @@ from dnndk_prep.errors import DnndkPrepError, ModelFileError, StageError, UsageE
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.fixed_batch import with_batch
 from dnndk_prep.graph.freeze import VARIABLES, prune
-from dnndk_prep.graph.names import Found, real_op, rename
-from dnndk_prep.graph.topology import by_name
+from dnndk_prep.graph.names import Found, real_op, rename, renamed_tensor
+from dnndk_prep.graph.topology import by_name, node_of
 from dnndk_prep.keras_io.application_layers import application_layers
 from dnndk_prep.keras_io.architecture import MODELS, expect_complete, layers_of
 from dnndk_prep.keras_io.build_keras2 import build_keras2, inference_mode, phase_to_feed
@@ -149,8 +149,8 @@ def renamed(built: InferenceGraph, inputs: dict[str, str], outputs: dict[str, st
     return replace(
         built,
         graph_def=rename(built.graph_def, names),
-        inputs=tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in built.inputs),
-        outputs=tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in built.outputs),
+        inputs=tuple(replace(spec, name=renamed_tensor(spec.name, names)) for spec in built.inputs),
+        outputs=tuple(replace(spec, name=renamed_tensor(spec.name, names)) for spec in built.outputs),
     )
 
 
@@ -307,5 +307,12 @@ def _new_names(
                 found=name,
                 remedy=f"did you mean {', '.join(nearest(name, ops)) or ', '.join(layers)}?",
                 code="K2D-0004",
+            )
+        if ":" in ops[name]:
+            raise UsageError(
+                f"{key}: {name} is a further output of an op, which has one name for all of them",
+                expected="a name for the op",
+                found=f"{name} is {ops[name]}",
+                remedy=f"rename {node_of(ops[name])}, and its outputs are NEW, NEW:1, ...",
             )
     return {ops[name]: new for name, new in wanted.items()}

@@ -23,12 +23,12 @@ from keras.src.applications.convnext import ConvNeXt
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from dnndk_prep import cli
-from dnndk_prep.errors import ModelFileError, StageError, UnsafeFileError
+from dnndk_prep.errors import ModelFileError, StageError, UnsafeFileError, UsageError
 from dnndk_prep.graph.artifact import GraphArtifact, serialize
 from dnndk_prep.graph.freeze import freeze
 from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.keras_io.custom import load_custom_objects
-from dnndk_prep.keras_io.inference import InferenceGraph, build_inference
+from dnndk_prep.keras_io.inference import InferenceGraph, build_inference, renamed
 from dnndk_prep.keras_io.load import read_model
 from dnndk_prep.keras_io.traced import traced
 
@@ -270,6 +270,19 @@ def test_a_learning_phase_cannot_be_fed_to_a_trace(tmp_path: Path):
     path = saved(keras.Model(x, layers.Dropout(0.5)(ops.cumsum(x, axis=1))), tmp_path)
     with pytest.raises(StageError, match=r"(?s)learning phase.*Cumsum"):
         build_inference(read_model(path), feed_learning_phase=True)
+
+
+def test_an_op_with_several_outputs_gets_one_new_name(tmp_path: Path):
+    x = keras.Input((8, 8, 4), name="x")
+    model = keras.Model(x, ops.split(layers.Conv2D(4, 3, name="conv")(x), 2, axis=-1))
+    built = build_inference(read_model(saved(model, tmp_path)))
+    first, second = built.output_layers
+    new = renamed(built, {}, {first: "parts"})
+    assert [spec.name for spec in new.outputs] == ["parts", "parts:1"]
+    feeds = [RANDOM.random((2, 8, 8, 4)).astype(np.float32)]
+    assert_within(outputs(graph_of(new, feeds), feeds), model.predict(feeds[0], verbose=0))
+    with pytest.raises(UsageError, match="a further output"):
+        renamed(built, {}, {second: "other"})
 
 
 def test_a_random_crop_is_what_keras_3_makes_of_it(tmp_path: Path):

@@ -47,9 +47,17 @@ class _Search:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        with GraphRunner(self.graph_def, list(self.outputs)) as runner:
-            self.fit_targets: list[Outputs] = [runner.run(batch) for batch in self.examples.fit]
-            self.held_targets: list[Outputs] = [runner.run(batch) for batch in self.examples.held]
+        logits, exact = _logits(self.plan), constants_of(self.plan.nodes)
+        with (
+            GraphRunner(self.graph_def, list(self.outputs)) as runner,
+            Trial(self.plan.nodes, logits, is_float=True) as floats,
+        ):
+
+            def wanted(batch: Batch) -> Outputs:
+                return [*runner.run(batch), *(floats.run(batch, exact, {}) if logits else ())]
+
+            self.fit_targets = [wanted(batch) for batch in self.examples.fit]
+            self.held_targets = [wanted(batch) for batch in self.examples.held]
 
     def held(self, judge: Judge, state: State) -> float:
         """The error on what was held out."""
@@ -81,9 +89,9 @@ def best(
     """
     vendor = quantize(plan, iter(batches))
     search = _Search(graph_def, plan, divided(plan.nodes, batches), outputs)
-    with Trial(plan.nodes, plan.ends) as trial:
+    with Trial(plan.nodes, _compared(plan)) as trial:
         before = search.held(Judge(plan, trial), State(vendor.positions, constants_of(plan.nodes)))
-    candidate = _rounded(search, _equalized(search))
+    candidate = _rounded(search, _equalized(search, vendor))
     candidate = _positioned(search, candidate)
     candidate = _learned(search, candidate, updates)
     search.facts |= {"examples": search.examples.counts, "error": {"vendor": before, "best": candidate.error}}
@@ -95,7 +103,7 @@ def best(
     return Best(replace(made, search=search.facts | {"chosen": "best", "layers": _layer_facts(candidate)}), vendor)
 
 
-def _equalized(search: _Search) -> _Candidate:
+def _equalized(search: _Search, vendor: Quantization) -> _Candidate:
     """The equalization with which layer by layer rounding, on a few batches, loses least."""
     plan, found = search.plan, links(search.plan.prepared.nodes, search.plan.prepared.outputs)
     ranges = _ranges(search, found)
@@ -106,7 +114,8 @@ def _equalized(search: _Search) -> _Candidate:
             if chosen and (name == kind or len(chosen) < len(found)):
                 nodes, _ = equalized(plan.prepared.nodes, chosen, ranges, kind)
                 tries[name] = _replanned(plan, nodes)
-    candidates = [_candidate(search, name, one) for name, one in tries.items()]
+    known = {"none": {name: one.position for name, one in vendor.seen.items()}}
+    candidates = [_candidate(search, name, one, known.get(name)) for name, one in tries.items()]
     search.facts["equalization"] = {one.kind: one.error for one in candidates}
     chosen_one = min(candidates, key=lambda one: one.error)
     for one in candidates:
@@ -116,10 +125,13 @@ def _equalized(search: _Search) -> _Candidate:
     return chosen_one
 
 
-def _candidate(search: _Search, kind: str, plan: Plan) -> _Candidate:
-    seen = calibrate(plan.nodes, plan.prepared.outputs, search.examples.fit[:TRIED])
-    judge = Judge(plan, Trial(plan.nodes, plan.ends))
-    state = start(plan, {name: one.position for name, one in seen.items()})
+def _candidate(search: _Search, kind: str, plan: Plan, positions: Mapping[str, int] | None) -> _Candidate:
+    """positions: those of the calibration, where they are known already."""
+    if positions is None:
+        seen = calibrate(plan.nodes, plan.prepared.outputs, search.examples.fit[:TRIED])
+        positions = {name: one.position for name, one in seen.items()}
+    judge = Judge(plan, Trial(plan.nodes, _compared(plan)))
+    state = start(plan, positions)
     state = state.moved(judge.final_positions(state))
     few = state
     for one in proposals(judge, state, search.examples.fit[:TRIED]):
@@ -151,23 +163,31 @@ def _positioned(search: _Search, candidate: _Candidate) -> _Candidate:
 
 def _learned(search: _Search, candidate: _Candidate, updates: int | None) -> _Candidate:
     """With roundings learned by the error of the whole network."""
-    judge, plan = candidate.judge, candidate.judge.plan
-    named = by_name(plan.nodes)
-    logits = [named[name].sources[0] for name in plan.prepared.outputs if named[name].op == "Softmax"]
-    ends = [*plan.ends, *logits]
-    targets = [list(outputs) for outputs in search.fit_targets]
-    if logits:
-        exact = constants_of(plan.nodes)
-        with Trial(plan.nodes, logits, is_float=True) as floats:
-            for batch, wanted in zip(search.examples.fit, targets, strict=True):
-                wanted += floats.run(batch, exact, {})
+    judge = candidate.judge
     if updates is None:
         updates = affordable_updates(judge, candidate.state, search.examples.fit[0])
     state, error = learned_state(
-        judge, candidate.state, ends, search.examples.fit, targets, updates, lambda one: search.held(judge, one)
+        judge,
+        candidate.state,
+        judge.trial.ends,
+        search.examples.fit,
+        search.fit_targets,
+        updates,
+        lambda one: search.held(judge, one),
     )
     search.facts["learned"] = {"updates": updates, "before": candidate.error, "after": error}
     return replace(candidate, state=state, error=error)
+
+
+def _logits(plan: Plan) -> list[str]:
+    """What a softmax reads: the outputs alone hang on the few examples that are nearly undecided."""
+    named = by_name(plan.nodes)
+    return [named[name].sources[0] for name in plan.prepared.outputs if named[name].op == "Softmax"]
+
+
+def _compared(plan: Plan) -> list[str]:
+    """The tensors whose errors are looked at."""
+    return [*plan.ends, *_logits(plan)]
 
 
 def _ranges(search: _Search, found: Sequence[Link]) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from dnndk_prep.quant.network import Node
 
 # Input values in all examples together, and in a batch; examples at most.
 ALL_VALUES, BATCH_VALUES = 1 << 23, 1 << 17
-MOST, LEAST, MOST_A_BATCH = 768, 16, 32
+MOST, LEAST, MOST_A_BATCH = 1024, 16, 32
 # Every fourth batch is held out.
 HELD_OUT = 4
 

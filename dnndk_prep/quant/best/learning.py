@@ -18,15 +18,16 @@ from dnndk_prep.quant.best.trial import rounded_values
 from dnndk_prep.quant.calibration import Batch
 
 REACH = 1.0
-# Of a step of the grid, by the first and the last update.
-FIRST_RATE, LAST_RATE = 0.05, 0.005
+# The first and the last update, in steps of the grid, times the number of updates: however many there are, a weight can
+# go about two steps.
+FIRST_RATE, LAST_RATE = 4.0, 0.4
 # Adam's, as its authors have them.
 MEAN_DECAY, SQUARE_DECAY, TINY = 0.9, 0.999, 1e-12
 
 
 # Values that all FixNeurons together may round in the course of learning, and the updates made at least and at
 # most: a minute or two of two cores for small networks.
-WORK, LEAST_UPDATES, MOST_UPDATES = 1 << 30, 48, 512
+WORK, LEAST_UPDATES, MOST_UPDATES = 1 << 30, 48, 256
 
 
 def affordable_updates(judge: Judge, state: State, batch: Batch) -> int:
@@ -79,7 +80,7 @@ def learned_state(
     every = max(1, updates // looks)
     for i in range(updates):
         k = i % len(batches)
-        rate = FIRST_RATE * (LAST_RATE / FIRST_RATE) ** (i / max(1, updates - 1))
+        rate = FIRST_RATE / updates * (LAST_RATE / FIRST_RATE) ** (i / max(1, updates - 1))
         trial = state.holding({name: value.astype(np.float32) for name, value in current.items()})
         values = dict(rounded_values(trial.constants, judge.fixes, positions))
         _, found = gradients(batches[k], values, positions, targets[k])

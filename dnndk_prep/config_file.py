@@ -1,12 +1,12 @@
-"""Reads pipeline.yaml and `--set`: every mistake at once, each with its place and the nearest known key."""
+"""Reads a YAML file of ours and `--set`: every mistake at once, each with its place and the nearest known key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -14,6 +14,8 @@ from dnndk_prep.config import Config
 from dnndk_prep.config_values import Section
 from dnndk_prep.errors import UsageError, nearest
 from dnndk_prep.yaml_marks import Mark, Place, Problem, load_marked
+
+Checked = TypeVar("Checked", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,15 @@ class Override:
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The checked content of the YAML file `path`, after the `--set` words in `overrides`.
+    """The checked content of the pipeline.yaml `path`, after the `--set` words in `overrides`.
 
     Raises UsageError that lists every mistake with file:line:column and the nearest known key.
     """
+    return load_checked(path, Config, overrides)
+
+
+def load_checked(path: Path, schema: type[Checked], overrides: Sequence[str] = ()) -> Checked:
+    """The content of the YAML file `path` as `schema` has it, read as load_config reads it."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -87,9 +94,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     for override in map(Override.parse, overrides):
         problems.extend(_apply(data, marks, override))
     try:
-        config = Config.model_validate(_without_empty_sections(data), context={"base": path.parent})
+        config = schema.model_validate(_without_empty_sections(data), context={"base": path.parent})
     except ValidationError as error:
-        problems.extend(_problem(item, marks, Mark(str(path), 1, 1)) for item in error.errors())
+        problems.extend(_problem(item, marks, Mark(str(path), 1, 1), schema) for item in error.errors())
     if problems:
         unique = sorted(set(problems))
         count = "1 mistake" if len(unique) == 1 else f"{len(unique)} mistakes"
@@ -120,14 +127,14 @@ def _without_empty_sections(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if value is not None}
 
 
-def _problem(item: Any, marks: dict[Place, Mark], top: Mark) -> Problem:
+def _problem(item: Any, marks: dict[Place, Mark], top: Mark, schema: type[Section]) -> Problem:
     place: Place = tuple(item["loc"])
     # pydantic adds the names of union members to the place; the longest part that stands in the YAML is the place.
     known = next((place[:end] for end in range(len(place), 0, -1) if place[:end] in marks), ())
     mark = marks.get(known, top)
     dotted = ".".join(map(str, known or place))
     if item["type"] == "extra_forbidden":
-        return Problem(mark, f"unknown key {dotted!r}{_did_you_mean(place)}")
+        return Problem(mark, f"unknown key {dotted!r}{_did_you_mean(place, schema)}")
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         # A rule of a whole section begins with the key that breaks it.
@@ -155,33 +162,38 @@ def _number_hint(item: Any) -> str:
     )
 
 
-def _did_you_mean(place: Place) -> str:
-    names = _known_keys()
+def _did_you_mean(place: Place, schema: type[Section]) -> str:
+    names = _known_keys(schema)
     dotted = ".".join(map(str, place))
     elsewhere = [name for name in names if name.split(".")[-1] == place[-1]]
-    section = dotted.rpartition(".")[0]
-    siblings = [name for name in names if name.rpartition(".")[0] == section]
+    section = place[:-1]
+    siblings = [".".join(map(str, (*section, name))) for name in _fields(_annotation(section, schema))]
     near = elsewhere or nearest(dotted, siblings) or nearest(dotted, names)
     return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(siblings) or 'nothing'}"
 
 
-def _known_keys() -> list[str]:
+def _known_keys(schema: type[Section]) -> list[str]:
     keys = []
-    for name, field in Config.model_fields.items():
+    for name, field in schema.model_fields.items():
         keys.append(name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            keys += [f"{name}.{key}" for key in field.annotation.model_fields]
+        keys += [f"{name}.{key}" for key in _fields(field.annotation)]
     return keys
 
 
-def _annotation(keys: tuple[str, ...]) -> Any:
+def _fields(annotation: Any) -> Mapping[str, Any]:
+    """The keys of a section; none of any other value."""
+    found: Mapping[str, Any] = getattr(annotation, "model_fields", {})
+    return found
+
+
+def _annotation(keys: Place, schema: type[Section] = Config) -> Any:
     """What the schema says of the value at `keys`; None where it has no such key."""
-    annotation: Any = Config
+    annotation: Any = schema
     for key in keys:
         if get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
             continue
-        fields = getattr(annotation, "model_fields", {})
+        fields = _fields(annotation)
         annotation = fields[key].annotation if key in fields else None
     return annotation
 

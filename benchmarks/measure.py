@@ -78,8 +78,10 @@ def middle(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """The median with the least and the greatest value: `5.2 (5.0-5.9)`."""
+    """The median with the least and the greatest value, `5.2 (5.0-5.9)`; one value stands alone."""
     low, high = min(values), max(values)
+    if len(values) == 1:
+        return f"{low:.{digits}f}"
     return f"{middle(values):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
 
 
@@ -93,3 +95,10 @@ def machine() -> dict[str, str]:
         if line.startswith("MemTotal"):
             facts["memory"] = f"{int(line.split()[1]) / 2**20:.0f} GiB"
     return facts
+
+
+def turns(rounds: int) -> str:
+    """How often each way was run, as a sentence's beginning."""
+    if rounds == 1:
+        return "One round"
+    return f"{rounds} rounds, in turns: the median, and the least and the greatest figure in brackets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from measure import middle, spread
+from measure import middle, spread, turns
 
 # Ours may cost this part of the rival's.
 AIMS = {"flow of 2019": 0.8, "tf2onnx": 0.5, "theirs": 0.05}
@@ -22,9 +22,8 @@ def markdown(result: Figures) -> str:
     parts = [
         "# Results",
         "Written by `python benchmarks/conversion.py --write`; README.md tells what is compared.",
-        f"{', '.join(facts)}; {versions}. {result['rounds']} rounds: the median, and the least and the greatest figure "
-        f"in brackets; ratios are taken round by round. Load of the machine before and after: "
-        f"{' and '.join(map(str, result['load']))}.",
+        f"{', '.join(facts)}; {versions}. {turns(result['rounds'])}; ratios are taken round by round. "
+        f"Load of the machine before and after: {' and '.join(map(str, result['load']))}.",
         "## h5 to optimized graph",
         _rows(_conversion(result)),
         "## The rewriting alone",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from dnndk_prep.config_inputs import DatasetSection, ModelSection, PreprocessSection
 from dnndk_prep.config_values import Count, FileName, FilePath, Flag, Number, Reader, Scope, Section, Word, key
 from dnndk_prep.dpu import targets
+from dnndk_prep.dpu.own_board import board_of
 from dnndk_prep.errors import DnndkPrepError
 
 
@@ -117,7 +118,14 @@ class QuantizeSection(Section):
 
 
 def _boards(schema: dict[str, Any]) -> None:
-    schema["enum"] = [board.name for board in targets.boards()]
+    names = {"enum": [board.name for board in targets.boards()]}
+    schema["anyOf"] = [{"type": "string", **names}, {"type": "string", "pattern": "^0[xX][0-9a-fA-F]{15,16}$"}]
+    del schema["type"]
+
+
+def _unquoted(value: Any) -> Any:
+    """YAML reads 0x... without quotes as a number."""
+    return hex(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _releases(schema: dict[str, Any]) -> None:
@@ -127,7 +135,11 @@ def _releases(schema: dict[str, Any]) -> None:
 class TargetSection(Section):
     """The board, and the toolchain that its bundles are for."""
 
-    board: str = key("zcu104", "its DPU is what is checked and compiled for", json_schema_extra=_boards)
+    board: Annotated[str, BeforeValidator(_unquoted)] = key(
+        "zcu104",
+        "its DPU is what is checked and compiled for; for a design of your own its fingerprint in quotes",
+        json_schema_extra=_boards,
+    )
     toolchain: str | None = key(
         None,
         "one release, instead of the newest of each family that the board has",
@@ -140,7 +152,7 @@ class TargetSection(Section):
     @model_validator(mode="after")
     def _known(self) -> TargetSection:
         try:
-            board = targets.board(self.board)
+            board = board_of(self.board)
             if self.toolchain is not None:
                 board.toolchain(self.toolchain)
         except DnndkPrepError as error:

@@ -184,8 +184,7 @@ class _Grouping:
         """A product with constants and the sum behind it: a batch norm that no layer took in."""
         if op.op == "Mul" and self._constant_side(op) is not None:
             follows = self._only_reader(op.name)
-            adds = follows is not None and (follows.op == "Sub" or self._is_bias(follows, op.name))
-            if follows is not None and adds and self._adds_vector(follows, op.name):
+            if follows is not None and self._is_bias(follows, op.name):
                 return Group("scale", op.name, (op.name, follows.name))
             return Group("scale", op.name, (op.name,))
         return None

@@ -66,6 +66,13 @@ def has_known_size(network: Network, op: Op) -> bool:
     return sizes.op == "Const"
 
 
+def _is_rescaling(network: Network, op: Op) -> bool:
+    """A product with one number for all: no batch norm, but a Rescaling, which vai_q_tensorflow2 leaves in float."""
+    return op.op == "Mul" and any(
+        shape is not None and all(size == 1 for size in shape) for shape in map(network.constant_shape, op.inputs)
+    )
+
+
 def _reason(
     network: Network,
     one: Group,
@@ -78,6 +85,8 @@ def _reason(
     if op.dtype != "float32" and one.kind not in ("argmax", "input"):
         return Float()
     if one.kind == "transposed" and family == "tf1" and not has_known_size(network, op):
+        return Float()
+    if family == "tf2" and one.kind == "scale" and _is_rescaling(network, op):
         return Float()
     if one.kind in WEIGHTED or one.kind in ALWAYS[family]:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dnndk_prep.check.codes import code_of_finding, code_of_rule
 from dnndk_prep.check.findings import Finding
 from dnndk_prep.check.judge import CPU, DPU, FOLDED, Verdict
 from dnndk_prep.check.network import INPUTS
@@ -46,7 +47,7 @@ class CheckResult:
         return {
             "nodes": [asdict(node) for node in self.nodes],
             "subgraphs": [{"device": part.device, "nodes": list(part.nodes)} for part in self.subgraphs],
-            "findings": [asdict(item) for item in self.findings],
+            "findings": [{**asdict(item), "code": code_of_finding(item.finding)} for item in self.findings],
         }
 
     @property
@@ -90,7 +91,7 @@ def _by_rule(nodes: Sequence[Verdict]) -> Iterator[list[Verdict]]:
 def _rule_lines(nodes: list[Verdict]) -> list[str]:
     first = nodes[0]
     return [
-        *_head(f"{_names([node.node for node in nodes])}  [{first.rule}]"),
+        *_head(f"{_names([node.node for node in nodes])}  {_mark(first.rule, code_of_rule(first.rule))}"),
         *_field("limit", first.limit),
         *_field("value", _first_of([node.value for node in nodes])),
         *_field("do", first.remedy),
@@ -107,7 +108,10 @@ def _by_finding(findings: Sequence[Finding]) -> Iterator[list[Finding]]:
 def _finding_lines(items: list[Finding]) -> list[str]:
     first = items[0]
     return [
-        *_head(f"{first.severity}: {_names([item.node for item in items])}  [{first.finding}]"),
+        *_head(
+            f"{first.severity}: {_names([item.node for item in items])}  "
+            f"{_mark(first.finding, code_of_finding(first.finding))}"
+        ),
         *_field("what", _first_of([item.what for item in items])),
         *_field("do", first.remedy),
         *_field("or set", None if first.fix is None else fix_text(first)),
@@ -123,6 +127,11 @@ def fix_text(item: Finding) -> str:
 def _first_of(texts: Sequence[str | None]) -> str | None:
     """The first text, and that the others tell of other numbers or nodes, where they do."""
     return f"{texts[0]} (the first)" if len(set(texts)) > 1 else texts[0]
+
+
+def _mark(name: str, code: str | None) -> str:
+    """The rule's or finding's name, with the code that `explain` takes where there is one."""
+    return f"[{name}, {code}]" if code is not None else f"[{name}]"
 
 
 def _head(text: str) -> list[str]:

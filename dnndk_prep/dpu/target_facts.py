@@ -8,7 +8,7 @@ from typing import Any
 from dnndk_prep.dpu import targets
 from dnndk_prep.dpu.arch_json import arch_json
 from dnndk_prep.dpu.dpus import Dpu, listed, with_fingerprint
-from dnndk_prep.dpu.fingerprint import differences, explain
+from dnndk_prep.dpu.fingerprint import differences, explain, is_fingerprint
 from dnndk_prep.dpu.limits import Window
 from dnndk_prep.dpu.resolve import Target, of_fingerprint, resolve_target, toolchain_for
 from dnndk_prep.dpu.targets import Board, Toolchain
@@ -57,7 +57,7 @@ def compared(first: str, second: str, release: str | None = None) -> dict[str, A
     sides = []
     for text in (first, second):
         # Only boards and names leave a release to choose.
-        dpu = resolve_target(text, None if text.lower().startswith("0x") else release).dpu
+        dpu = resolve_target(text, None if is_fingerprint(text) else release).dpu
         if dpu.fingerprint is None:
             raise UsageError(
                 f"{text} has no fingerprint",

@@ -60,13 +60,13 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Board:
-    """A board, its DPU as shipped (cores, architecture, MHz; None where no source tells), and its toolchains."""
+    """A board, its DPU as shipped (cores, architecture, MHz; None where nothing tells), and its toolchains."""
 
     name: str
     title: str
     device: str
     dpu: str
-    cores: int
+    cores: int | None
     arch: str
     cpu_arch: Literal["arm64", "arm32"]
     source: str
@@ -76,6 +76,12 @@ class Board:
     note: str | None = None
     # The DPU of the toolchains that compile for a DCF; it wins over the architecture's row.
     configuration: Configuration | None = None
+
+    @property
+    def size(self) -> str:
+        """Cores, architecture and clock in words, as far as they are known: `2 x B4096 at 300 MHz`."""
+        cores = f"{self.cores} x {self.arch}" if self.cores is not None else self.arch
+        return f"{cores} at {self.mhz} MHz" if self.mhz is not None else cores
 
     @property
     def families(self) -> tuple[Family, ...]:

@@ -202,6 +202,7 @@ def _refuse_chance(graph_def: GraphDef, file: str) -> None:
             expected="a graph of inference",
             found=chance.op,
             remedy="export the graph with training=False, or set the flag in model.constants",
+            code="K2D-0001",
         )
 
 

@@ -96,7 +96,11 @@ def chosen_constants(
     for name, number in wanted.constants.items():
         if nodes[name].op not in ("Placeholder", "PlaceholderWithDefault"):
             raise UsageError(
-                f"model.constants: {name} is no placeholder", expected="a Placeholder", found=nodes[name].op
+                f"model.constants: {name} is no placeholder",
+                expected="a Placeholder",
+                found=nodes[name].op,
+                remedy="name the placeholder that it depends on: `dnndk-prep inspect FILE` lists them",
+                code="K2D-0001",
             )
         dtype = tf.as_dtype(nodes[name].attr["dtype"].type)
         values[name], reasons[name] = np.array(number, dtype.as_numpy_dtype), "named in model.constants"

@@ -56,6 +56,7 @@ def build_keras2(config: dict[str, Any], file: str, custom: Mapping[str, Any]) -
             expected="layers and settings that Keras 2 has",
             found=_cause(error),
             remedy="build the model without that layer or setting, and save it again",
+            code="K2D-0006",
         ) from error
     if not getattr(model, "inputs", None):
         raise ModelFileError(

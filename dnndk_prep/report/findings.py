@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dnndk_prep.check.codes import code_of_finding, code_of_rule
 from dnndk_prep.check.findings import Finding
 from dnndk_prep.check.judge import CPU
 from dnndk_prep.check.network import INPUTS
@@ -15,14 +16,14 @@ LEVELS = ("error", "warning", "cpu", "info")
 
 
 def findings(checks: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The entries of all checks, the worst first: level, name, nodes, what, remedy, fix and toolchains."""
+    """The entries of all checks, the worst first: level, name, code, nodes, what, remedy, fix and toolchains."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for toolchain, check in checks.items():
         for node in check["nodes"]:
             if node["limit"] is not None:
                 _add(found, toolchain, _of_rule(node))
         for item in check["findings"]:
-            _add(found, toolchain, _of_finding(Finding(**item)))
+            _add(found, toolchain, _of_finding(item))
     return sorted(found.values(), key=lambda item: LEVELS.index(item["level"]))
 
 
@@ -39,6 +40,7 @@ def _of_rule(node: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "level": "error" if node["placement"] == CPU and node["op"] in INPUTS else "cpu",
         "name": node["rule"],
+        "code": code_of_rule(node["rule"]),
         "nodes": [node["node"]],
         "what": what,
         "remedy": node["remedy"],
@@ -46,10 +48,12 @@ def _of_rule(node: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_finding(item: Finding) -> dict[str, Any]:
+def _of_finding(told: Mapping[str, Any]) -> dict[str, Any]:
+    item = Finding(**{key: value for key, value in told.items() if key != "code"})
     return {
         "level": item.severity,
         "name": item.finding,
+        "code": code_of_finding(item.finding),
         "nodes": [item.node],
         "what": item.what,
         "remedy": item.remedy,

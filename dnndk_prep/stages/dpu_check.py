@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from dnndk_prep.check import check
+from dnndk_prep.check.codes import code_of_finding, code_of_rule
 from dnndk_prep.check.network import Network, from_graph_def
 from dnndk_prep.check.result import CheckResult, fix_text
-from dnndk_prep.dpu import targets
+from dnndk_prep.dpu.own_board import board_of
 from dnndk_prep.dpu.resolve import dpu_of
 from dnndk_prep.errors import TargetError
 from dnndk_prep.export.bundle import bundle_graph
@@ -30,7 +31,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     if not target.bundles:
         ctx.say("dpu_check: nothing to check, since target.bundles is false")
         return {"checks": []}
-    graph, board = GraphArtifact.load(ctx.inputs["optimize_for_inference"]), targets.board(target.board)
+    graph, board = GraphArtifact.load(ctx.inputs["optimize_for_inference"]), board_of(target.board)
     network, fixes = network_of(graph), ctx.cfg.optimize_for_inference.fixes
     results = {}
     for toolchain in board.chosen(target.toolchain):
@@ -76,13 +77,21 @@ def _summary(name: str, result: CheckResult) -> dict[str, Any]:
         "target": result.target,
         "verdict": result.verdict,
         "rules": [
-            {"node": node.node, "rule": node.rule, "limit": node.limit, "value": node.value, "remedy": node.remedy}
+            {
+                "node": node.node,
+                "rule": node.rule,
+                "code": code_of_rule(node.rule),
+                "limit": node.limit,
+                "value": node.value,
+                "remedy": node.remedy,
+            }
             for node in reversed(broken.values())
         ],
         "findings": [
             {
                 "node": item.node,
                 "finding": item.finding,
+                "code": code_of_finding(item.finding),
                 "what": item.what,
                 "remedy": f"{item.remedy}; or {fix_text(item)}" if item.fix else item.remedy,
             }

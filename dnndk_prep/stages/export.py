@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dnndk_prep.dpu import targets
+from dnndk_prep.dpu.own_board import board_of
 from dnndk_prep.dpu.targets import Toolchain
 from dnndk_prep.errors import StageError
 from dnndk_prep.export import bundle, dnndk, vitis_ai
@@ -42,7 +42,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
     target = ctx.cfg.target
-    board = targets.board(target.board)
+    board = board_of(target.board)
     calib_dir = ctx.inputs["calib_input"]
     feeds = _first_batch(ctx, graph)
     batch_size = len(next(iter(feeds.values())))
@@ -67,8 +67,8 @@ def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
         ctx.say(f"export: {toolchain.family}/ for {board.title} with {toolchain.release}")
         bundles.append({"folder": toolchain.family, "reader": toolchain.reader, **_facts(spec), **difference})
         if target.vitis_ai_tf2 and (release := RELEASES.get(toolchain.name)):
-            found, reason = _tf2_bundle.write(ctx, spec, feeds)
-            warnings += [reason] if reason else []
+            found, warning = _tf2_bundle.write(ctx, spec, feeds)
+            warnings += [warning] if warning else []
             bundles += [{"folder": FAMILY, "reader": release.tensorflow, **_facts(spec), **found}] if found else []
     return {"board": board.name, "bundles": bundles, "warnings": warnings}
 

@@ -12,7 +12,7 @@ from dnndk_prep import report
 from dnndk_prep.check.graph_file import read_graph_file
 from dnndk_prep.check.network import Network, from_graph_def, node_of
 from dnndk_prep.config import Config
-from dnndk_prep.dpu import targets
+from dnndk_prep.dpu.own_board import board_of
 from dnndk_prep.report import Picture, ReportFacts
 from dnndk_prep.stages.context import StageContext
 from dnndk_prep.workspace import STAGE_JSON
@@ -31,7 +31,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _facts(ctx: StageContext) -> ReportFacts:
-    board = targets.board(ctx.cfg.target.board)
+    board = board_of(ctx.cfg.target.board)
     stages = {name: _json(folder / STAGE_JSON) for name, folder in ctx.inputs.items()}
     written = {(name, path): ctx.inputs[name] / path for name, stage in stages.items() for path in stage["artifacts"]}
     positions, errors = written.get(("quantize", "positions.json")), written.get(("quantize", "layer_error.csv"))

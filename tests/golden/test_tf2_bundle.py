@@ -18,6 +18,7 @@ from dnndk_prep.dpu import targets
 from dnndk_prep.errors import ModelFileError
 from dnndk_prep.export.vitis_ai_tf2 import FLOAT_MODEL, FloatModel, write_bundle
 from dnndk_prep.export.vitis_ai_tf2.releases import RELEASES
+from dnndk_prep.export.vitis_ai_tf2.troubles import troubles
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.keras_io.load import read_model
 
@@ -87,6 +88,25 @@ def test_the_compiler_gets_its_arguments(model, tmp_path):
     done = subprocess.run([folder / "compile.sh"], env=env, capture_output=True, text=True, check=True)
     wanted = "-m quantize_results/quantized_model.h5 -a arch.json -o compile -n tiny_cnn"
     assert done.stdout.splitlines()[:-1] == wanted.split()
+
+
+def test_what_the_quantizer_would_lose_or_stop_at_is_written_so_that_it_does_not(tmp_path):
+    image = layers.Input((8, 8, 3), name="image")
+    x = layers.SeparableConv2D(4, 3, activation="relu", name="sep")(image)
+    x = layers.BatchNormalization(center=False, name="norm")(layers.Conv2D(4, 1, name="conv")(x))
+    x = layers.BatchNormalization(name="after")(layers.DepthwiseConv2D(3, depth_multiplier=2, name="wide")(x))
+    model = keras.Model(image, x)
+    seed_weights(model)
+    written = saved(model, tmp_path)
+    kinds = {layer.name: type(layer).__name__ for layer in written.model.layers}
+    assert (kinds["sep"], kinds["sep_activation"]) == ("SeparableConv2D", "Activation")
+    assert written.model.get_layer("sep").activation.__name__ == "linear"
+    assert written.model.get_layer("norm").center
+    data = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    facts = written.proven([data], [np.asarray(model(data, training=False))])
+    assert facts["max_abs_diff"] <= 1e-6
+    (text,) = troubles(written.architecture)
+    assert "the batch norm after into wide, a depthwise convolution of depth_multiplier 2" in text
 
 
 def test_all_layers_without_a_form_are_named(tmp_path):

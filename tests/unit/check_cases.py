@@ -211,6 +211,16 @@ def scale(shape: tuple[int, ...]) -> Make:
     return lambda b: b.op("Mul", b.pool(b.image(channels=8), "MaxPool", 2, name=None), b.weights(*shape), name=LAYER)
 
 
+def shifted(kind: str) -> Make:
+    """A batch norm as a product and a sum, or a difference."""
+
+    def make(b: Build) -> None:
+        scaled = b.op("Mul", b.pool(b.image(channels=8), "MaxPool", 2, name=None), b.weights(8))
+        b.op(kind, scaled, b.weights(8), name=LAYER)
+
+    return make
+
+
 def with_format(data_format: str) -> Make:
     return conv(size=(32, 32), channels=(32, 8) if data_format == "NCHW" else (3, 8), data_format=data_format)
 
@@ -720,7 +730,9 @@ ROWS: tuple[Row, ...] = (
         family="tf2",
     ),
     Row("relu.ceiling", LIMITS + "ReLU6", ceiling, {"number": 6}, {"number": 5}, value="5"),
-    Row("relu.ceiling", LIMITS + "ReLU6", ceiling, {"number": 6}, {"number": 6, "clip": True}, value="6"),
+    Row(
+        "relu.ceiling", LIMITS + "ReLU6", ceiling, {"number": 6}, {"number": 6, "clip": True}, value="max(min(x, 6), 0)"
+    ),
     Row(
         "activation.hsigmoid",
         LIMITS + "conv activation, hard-sigmoid",
@@ -808,6 +820,21 @@ ROWS: tuple[Row, ...] = (
         entrance,
         {"shape": (2, 8, 8, 3)},
         {"shape": (2, 8, 8, 3), "dtype": "uint8"},
+    ),
+    Row(
+        "quantizer.pattern",
+        MEASURED + "not recognised: Sub",
+        shifted,
+        {"kind": "BiasAdd"},
+        {"kind": "Sub"},
+    ),
+    Row(
+        "quantizer.pattern",
+        TF2 + "Rescaling stays float",
+        scale,
+        {"shape": (8,)},
+        {"shape": ()},
+        family="tf2",
     ),
     Row("quantizer.pattern", MEASURED + "not recognised: Sub", joined, {"kind": "Add"}, {"kind": "Sub"}, value="Sub"),
     Row(

@@ -78,10 +78,11 @@ class Build:
         return self.op("BiasAdd", conv, self.weights(options.get("channels", (3, 8))[1]))
 
     def pool(
-        self, x: str, kind: str, kernel: Any, stride: int = 1, padding: str = "VALID", name: str | None = LAYER
+        self, x: str, kind: str, kernel: Any, stride: Any = 1, padding: str = "VALID", name: str | None = LAYER
     ) -> str:
         height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
-        return self.op(kind, x, name=name, ksize=[1, height, width, 1], strides=[1, stride, stride, 1], padding=padding)
+        down, across = (stride, stride) if isinstance(stride, int) else stride
+        return self.op(kind, x, name=name, ksize=[1, height, width, 1], strides=[1, down, across, 1], padding=padding)
 
     def network(self, *outputs: str) -> Network:
         return Network(self.ops, self.inputs, outputs or (self.ops[-1].name,))

@@ -10,10 +10,24 @@ CHECK = {
     "target": "DPUCZDX8G_ISA1_B4096, vai_q_tensorflow",
     "verdict": "2 nodes on the CPU, 3 subgraphs",
     "rules": [
-        {"node": "a/b", "rule": "conv.kernel", "limit": "1-16", "value": "17", "remedy": "two convolutions"},
-        {"node": "soft", "rule": "softmax", "limit": "not in the DPU", "value": None, "remedy": "the CPU"},
+        {
+            "node": "a/b",
+            "rule": "conv.dilation",
+            "code": "K2D-0022",
+            "limit": "at most 4096",
+            "value": "17",
+            "remedy": "two convolutions",
+        },
+        {
+            "node": "soft",
+            "rule": "softmax",
+            "code": None,
+            "limit": "not in the DPU",
+            "value": None,
+            "remedy": "the CPU",
+        },
     ],
-    "findings": [{"node": "n", "finding": "rescaling", "what": "rounded *twice*", "remedy": "before"}],
+    "findings": [{"node": "n", "finding": "rescaling", "code": None, "what": "rounded *twice*", "remedy": "before"}],
 }
 
 
@@ -34,7 +48,7 @@ def test_the_forecast_has_its_rules_and_findings():
     text = rendered([CHECK])
     assert "| vitis-ai-3.5 | DPUCZDX8G" in text
     assert "2 nodes on the CPU, 3 subgraphs" in text
-    assert "- vitis-ai-3.5: `a/b`: `conv.kernel`, 1-16, found 17; do: two convolutions" in text
+    assert "- vitis-ai-3.5: `a/b`: `conv.dilation` (K2D-0022), at most 4096, found 17; do: two convolutions" in text
     assert "`softmax`, not in the DPU; do: the CPU" in text
     assert r"rounded \*twice\*; do: before" in text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from check_cases import ISA1, ROWS, SOURCES, Row
+from check_cases import ISA0, ISA1, ROWS, SOURCES, Row
 from check_networks import LAYER, Build, checked
 
 from dnndk_prep.check import check
@@ -61,12 +61,30 @@ def test_a_global_pool_has_to_be_square_where_pools_are():
 
 
 @pytest.mark.parametrize(
-    ("kernel", "text"),
-    [(9, "pool 9x9 -> two pools: 3x3 with stride 3x3, then 3x3"), ((12, 9), "then 4x3"), (11, "no factors in 1-8")],
+    ("kind", "kernel", "stride", "text"),
+    [
+        ("MaxPool", 9, 9, "pool 9x9 -> two pools: 3x3 with stride 3x3, then 3x3"),
+        ("AvgPool", 9, 9, "pool 9x9 -> two pools: 3x3 with stride 3x3, then 3x3"),
+        ("MaxPool", (12, 9), (12, 9), "two pools: 3x3 with stride 3x3, then 4x3"),
+        ("MaxPool", 11, 11, "no factors in 1-8"),
+        # Windows that overlap: maxima of maxima; averages are no averages of averages.
+        ("MaxPool", 9, 1, "two pools: 5x5 with stride 1x1, then 5x5 with stride 1x1"),
+        ("MaxPool", (10, 3), 2, "two pools: 6x2 with stride 1x1, then 5x2 with stride 2x2"),
+        ("MaxPool", 22, 2, "three pools: 8x8 with stride 1x1, then 8x8 with stride 1x1, then 8x8 with stride 2x2"),
+        ("AvgPool", 9, 1, "a depthwise convolution of 9x9 in its place, each weight 1/81"),
+        ("AvgPool", 17, 1, "a smaller kernel, or a stride as large as the kernel"),
+    ],
 )
-def test_a_large_pool_is_two_pools(kernel, text):
-    result = checked(lambda b: b.pool(b.image(64), "MaxPool", kernel), "DPUCZDX8G_ISA0_B4096_MAX")
+def test_a_large_pool_is_several_pools(kind, kernel, stride, text):
+    result = checked(lambda b: b.pool(b.image(64), kind, kernel, stride), "DPUCZDX8G_ISA0_B4096_MAX")
     assert text in result.nodes[-1].remedy
+
+
+def test_a_maximum_over_the_map_is_not_split():
+    """Max is no pool to vai_q_tensorflow, which splits MaxPool and AvgPool."""
+    rows = [checked(lambda b: b.op("Max", b.image(24), b.ints(1, 2), name=LAYER), ISA0).nodes[-1]]
+    rows += [checked(lambda b: b.pool(b.image(24), "MaxPool", 24), ISA0).nodes[-1]]
+    assert [(node.placement, node.rule) for node in rows] == [("cpu", "reduce_max.kernel"), ("dpu", "max_pool")]
 
 
 def test_remedies_name_the_numbers():
@@ -75,6 +93,19 @@ def test_remedies_name_the_numbers():
 
     row = {row.rule: row for row in ROWS}
     assert "at most 512 input channels" in remedy(row["conv.weights"].make(kernel=8, channels=(513, 8)))
-    assert "9x9, twice" in remedy(row["conv.kernel"].make(kernel=17))
+    assert remedy(row["conv.kernel"].make(kernel=17)).startswith("2 layers in a row")
+    assert remedy(row["conv.kernel"].make(kernel=(1, 17))).endswith("each with a kernel of 1x9")
+    # 3 x 13 + 1 is 40; of two layers each would have 21 rows.
+    assert remedy(row["conv.kernel"].make(kernel=40)) == "3 layers in a row reach as far, each with a kernel of 14x14"
+    for step, text in (
+        (9, "of 3 and 3 "),
+        (18, "of 3 and 6 "),
+        (11, "of 1-8: 11 is no product"),
+        (100, "4 and 5 and 5"),
+    ):
+        assert text in remedy(row["conv.stride"].make(stride=step, size=200)), step
+    assert "at most 512 channels" in remedy(row["depthwise.weights"].make(kernel=8, channels=(513, 1)), ISA0)
+    assert "width at most 2048" in remedy(row["depthwise.weights"].make(size=64, kernel=46, padding="VALID"))
+    assert "at most 15 zeros" in remedy(row["depthwise.pad_before"].make(size=64, kernel=33))
     assert remedy(row["leaky_relu.slope"].make(kind="LeakyRelu", alpha=0.3)).startswith("alpha 0.3 -> 26/256")
     assert "[batch, 1, 1, 16]" in checked(row["input.rank"].make(shape=(None, 16))).nodes[0].remedy

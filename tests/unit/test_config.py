@@ -94,6 +94,7 @@ def test_a_key_in_the_wrong_section_is_pointed_to_its_own(tmp_path: Path):
         ("train_save: {epochs: '3'}\n", "leave out the quotes"),
         ("target: !!python/object:os.system {a: 1}\n", "not a plain value: the tag"),
         ("target: {board: zcu1O4}\n", "zcu104"),
+        ("target: {board: 0x10100005601040f}\n", "names an architecture that no source knows"),
         ("target: {board: zcu104, toolchain: vitis-ai-9}\n", "vitis-ai"),
         ("calibration: {count: 0}\n", "calibration.count"),
         ("[" * 5000, "YAML|deep"),
@@ -106,6 +107,12 @@ def test_mistakes(tmp_path: Path, text: str, said: str):
     report = mistakes(tmp_path, text)
     assert any(part in report for part in said.split("|")), report
     assert "p.yaml:" in report
+
+
+def test_a_fingerprint_needs_no_quotes(tmp_path: Path):
+    """YAML reads it as a number."""
+    for text in ("0x101000056010406", "'0x101000056010406'"):
+        assert load(tmp_path, f"target: {{board: {text}}}").target.board == "0x101000056010406"
 
 
 def test_set_goes_through_the_same_validation(tmp_path: Path):

@@ -70,6 +70,13 @@ def test_every_board_with_every_release(capsys, board):
         assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_fingerprint_without_0x_leaves_no_release_to_choose(capsys):
+    for text in ("0x101000016010407", "101000016010407"):
+        code, said = run(capsys, text, "zcu104", "--toolchain", "vitis-ai-3.5")
+        assert code == 0, said
+        assert "argmax" in said
+
+
 def test_one_board_as_json(capsys):
     facts = json.loads(run(capsys, "zcu104", "--toolchain", "vitis-ai-2.5", "--json")[1])
     assert facts["dpu"]["fingerprint"] == "0x101000016010407"

@@ -8,6 +8,7 @@ from dnndk_prep.dpu import targets
 from dnndk_prep.dpu.arch_json import arch_json
 from dnndk_prep.dpu.dpus import by_name
 from dnndk_prep.dpu.fingerprint import decode
+from dnndk_prep.dpu.own_board import board_of
 from dnndk_prep.dpu.resolve import dpu_of
 from dnndk_prep.errors import UsageError
 
@@ -21,6 +22,21 @@ def test_boards_are_found_in_any_case():
     assert names == ["zcu102", "zcu104", "kv260", "ultra96", "zedboard", "pynq-z2", "vck190", "vek280"]
     assert targets.board("ZCU102") is targets.board("zcu102")
     assert targets.board("PYNQ-Z2").title == "PYNQ-Z2"
+
+
+def test_a_fingerprint_is_a_board_of_ones_own():
+    board = board_of("101000016010406")
+    assert (board.name, board.title, board.size) == ("0x101000016010406", "DPUCZDX8G_ISA1_B3136", "B3136")
+    arches = {chain.name: arch_json(chain) for chain in board.toolchains}
+    # 2.5 lists it by its name; in 3.0 the name is that of another.
+    named, by_bits = {"target": "DPUCZDX8G_ISA1_B3136"}, {"fingerprint": "0x101000016010406"}
+    assert arches == {"vitis-ai-2.5": named, "vitis-ai-3.0": by_bits, "vitis-ai-3.5": by_bits}
+    assert dpu_of(board, board.toolchains[-1]).fingerprint == board.name
+    # What 2.5 and later refuse, they have no bundle for.
+    assert [chain.name for chain in board_of("0x1000020f2014404").toolchains][-1] == "vitis-ai-2.0"
+    assert board_of("ZCU104") is targets.board("zcu104")
+    with pytest.raises(UsageError, match="no DPU has type 16"):
+        board_of("0x1010000160104070")
 
 
 def test_unknown_board_names_the_nearest():

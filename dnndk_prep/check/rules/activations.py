@@ -29,8 +29,11 @@ def judge(case: Case, core_on_dpu: bool) -> Broken | None:
     """What keeps an activation off the DPU. core_on_dpu: whether the operator that it is joined to runs there."""
     form = case.form
     kind = HARD.get(form.kind, form.kind) if case.family == "tf2" else form.kind
-    if kind in ("relu_n", "clip"):
+    if kind == "relu_n":
         return Broken("relu.ceiling", "none or 6", f"{form.number:g}", REMEDIES["relu_n"])
+    if kind == "clip":
+        remedy = "ReLU6, which is the same" if form.number == 6 else REMEDIES["relu_n"]
+        return Broken("relu.ceiling", "none, or 6 as ReLU6", f"max(min(x, {form.number:g}), 0)", remedy)
     if kind == "leaky_relu" and (wrong := wrong_slope(form, case.family)) is not None:
         return wrong
     if case.group.nodes:

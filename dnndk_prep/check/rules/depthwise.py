@@ -25,6 +25,7 @@ from dnndk_prep.check.rules.rule import (
     ceil_div,
 )
 from dnndk_prep.dpu.dpus import Dpu
+from dnndk_prep.dpu.limits import Span
 
 
 def _depthwise_depth(dpu: Dpu) -> Limit | None:
@@ -41,8 +42,12 @@ def _depthwise_words(case: Case) -> list[Value]:
     return [area * ceil_div(channels, case.dpu.channel_parallel)]
 
 
-def _fewer_depthwise(case: Case, value: int, limit: Limit) -> str:
-    return "a smaller kernel" if case.dpu.alu else "a smaller kernel, or fewer channels"
+def _fewer_depthwise(case: Case, value: int, limit: AtMost) -> str:
+    parallel, area = case.dpu.channel_parallel, case.numbers.area or 1
+    if case.dpu.alu:
+        words = value // area
+        return f"a smaller kernel: height x width at most {limit.most // words}"
+    return f"a smaller kernel, or at most {limit.most // area * parallel} channels"
 
 
 def _before(case: Case) -> list[Value]:
@@ -55,6 +60,10 @@ def _behind(case: Case) -> list[Value]:
     return [bottom, right]
 
 
+def _fewer_zeros(case: Case, value: int, limit: Span) -> str:
+    return f"at most {limit.high} zeros: a smaller kernel or padding='valid'"
+
+
 def alu_padding(kind: str, engine: str) -> tuple[Rule, ...]:
     """Zeros around the image where the engine states how many it takes."""
     return (
@@ -63,7 +72,7 @@ def alu_padding(kind: str, engine: str) -> tuple[Rule, ...]:
             "zeros on top and left",
             lambda dpu: window.pad_before if (window := getattr(dpu, engine)) is not None else None,
             _before,
-            lambda case, value, limit: f"at most {limit} zeros: a smaller kernel or padding='valid'",
+            _fewer_zeros,
             f"{TARGET_FILE} (alu_engine pad_limit)",
         ),
         Rule(
@@ -71,7 +80,7 @@ def alu_padding(kind: str, engine: str) -> tuple[Rule, ...]:
             "zeros at the bottom and on the right",
             lambda dpu: window.pad_after if (window := getattr(dpu, engine)) is not None else None,
             _behind,
-            lambda case, value, limit: f"at most {limit} zeros: a smaller kernel or padding='valid'",
+            _fewer_zeros,
             f"{TARGET_FILE} (alu_engine pad_limit)",
         ),
     )

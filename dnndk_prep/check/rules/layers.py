@@ -41,23 +41,37 @@ def _words(case: Case) -> list[Value]:
 
 def smaller_kernel(case: Case, value: int, limit: Limit) -> str:
     height, width = case.numbers.kernel
-    if case.group.kind == "dense":
+    if case.group.kind == "dense" or height is None or width is None:
         return f"pool or stride the {height}x{width} map down before it is flattened, or pool it globally"
-    return f"two convolutions in a row reach as far: {_halves(height)}x{_halves(width)}, twice"
+    for count in range(2, max(height, width)):
+        down, across = _part(height, count), _part(width, count)
+        if (down in limit or height == 1) and (across in limit or width == 1):
+            return f"{count} layers in a row reach as far, each with a kernel of {down}x{across}"
+    return f"a kernel of {limit}"
 
 
-def _halves(size: Value) -> Value:
-    """The kernel that, twice in a row, reaches as far as one of `size`."""
-    return None if size is None else ceil_div(size + 1, 2)
+def _part(size: int, count: int) -> int:
+    """The kernel that, `count` times in a row, reaches as far as one of `size`."""
+    return ceil_div(size - 1, count) + 1
 
 
 def smaller_stride(case: Case, value: int, limit: Limit) -> str:
-    return f"split it: a stride of {_factors(value)} in layers that follow each other"
+    parts = factors(value, limit)
+    if parts is None:
+        return f"a stride of {limit}: {value} is no product of such"
+    return f"split it: a stride of {' and '.join(map(str, parts))} in layers that follow each other"
 
 
-def _factors(value: int) -> str:
-    small = next((n for n in range(2, int(value**0.5) + 1) if value % n == 0), None)
-    return f"{small} and {value // small}" if small else f"{value - 1} or less, for {value} has no factors,"
+def factors(value: int, allowed: Limit) -> tuple[int, ...] | None:
+    """`value` as a product of allowed numbers above 1, as few and as equal as can be; None where it is none."""
+    if value in allowed:
+        return (value,)
+    found = []
+    for first in range(2, int(value**0.5) + 1):
+        rest = factors(value // first, allowed) if value % first == 0 and first in allowed else None
+        if rest is not None:
+            found.append((first, *rest))
+    return min(found, key=lambda parts: (len(parts), max(parts)), default=None)
 
 
 def _fewer_weights(case: Case, value: int, limit: Limit) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 
 from dnndk_prep.check.rules.depthwise import alu_padding
+from dnndk_prep.check.rules.layers import factors
 from dnndk_prep.check.rules.rule import FILTER, KERAS_LIMITS, TARGET_FILE, Broken, Case, Limit, Rule, Value
 from dnndk_prep.dpu.dpus import Dpu
 from dnndk_prep.dpu.limits import Window
@@ -17,7 +19,9 @@ REDUCE_WIDTH, REDUCE_HEIGHT = 100, 2
 def _windows(case: Case) -> list[Value]:
     """Kernel height and width: those of both parts where the quantizer splits the pool."""
     height, width = case.numbers.kernel
-    if case.family == "tf1" and height is not None and width is not None and height * width >= SPLIT_AREA:
+    # A maximum over the whole map (Max) is no pool to the quantizer.
+    splits = case.family == "tf1" and case.group.kind != "reduce_max"
+    if splits and height is not None and width is not None and height * width >= SPLIT_AREA:
         return [*split(height), *split(width)]
     return [height, width]
 
@@ -28,23 +32,52 @@ def split(size: int) -> tuple[int, int]:
     return small, size // small
 
 
-def two_pools(case: Case, value: int, limit: Limit) -> str:
-    """How the same numbers come from two pools in a row, where the kernel has factors in the limit."""
+def several_pools(case: Case, value: int, limit: Limit) -> str:
+    """How the same numbers come from pools in a row, where the kernel has parts in the limit."""
     height, width = case.numbers.kernel
     if height is None or width is None:
         return "give the input a fixed size"
-    down, across = _factors(height, limit), _factors(width, limit)
-    if down is not None and across is not None:
-        (a, c), (b, d) = down, across
-        return f"pool {height}x{width} -> two pools: {a}x{b} with stride {a}x{b}, then {c}x{d}"
-    return f"{height}x{width} has no factors in {limit}: crop, pad or stride the map before to a size that has"
+    pool, steps = f"pool {height}x{width}", case.numbers.stride
+    if case.group.kind not in ("global_pool", "reduce_max") and steps != (height, width):
+        if case.group.kind == "avg_pool":
+            return _as_depthwise(case, height, width)
+        parts = _in_a_row(height, width, limit)
+        texts = [f"{down}x{across} with stride 1x1" for down, across in parts[:-1]]
+        texts += [f"{down}x{across} with stride {steps[0]}x{steps[1]}" for down, across in parts[-1:]]
+        return f"{pool} -> {NUMBERS.get(len(parts), len(parts))} pools: {', then '.join(texts)}"
+    down, across = (factors(size, limit) if size > 1 else (1,) for size in (height, width))
+    if down is None or across is None:
+        return f"{height}x{width} has no factors in {limit}: crop, pad or stride the map before to a size that has"
+    pairs = list(zip_longest(down, across, fillvalue=1))
+    texts = [f"{a}x{b} with stride {a}x{b}" for a, b in pairs[:-1]] + [f"{a}x{b}" for a, b in pairs[-1:]]
+    return f"{pool} -> {NUMBERS.get(len(pairs), len(pairs))} pools: {', then '.join(texts)}"
 
 
-def _factors(size: int, limit: Limit) -> tuple[int, int] | None:
-    if size in limit or size == 1:
-        return size, 1
-    pairs = [(n, size // n) for n in range(2, size) if size % n == 0 and n in limit and size // n in limit]
-    return min(pairs, key=lambda pair: abs(pair[0] - pair[1]), default=None)
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+
+
+def _in_a_row(height: int, width: int, limit: Limit) -> list[tuple[int, int]]:
+    """Kernels of maxima that, one behind the other with stride 1, see exactly what one of height x width sees."""
+    count = next(n for n in range(1, height + width) if max(_parts(height, n)[0], _parts(width, n)[0]) in limit)
+    return list(zip(_parts(height, count), _parts(width, count), strict=True))
+
+
+def _parts(size: int, count: int) -> list[int]:
+    """`count` kernels, the largest first, that reach as far as one of `size`: each adds one less than itself."""
+    each, more = divmod(size - 1, count)
+    return [each + 1 + (n < more) for n in range(count)]
+
+
+def _as_depthwise(case: Case, height: int, width: int) -> str:
+    """Averages over averages that overlap are weighted, so it takes one operator that sees all."""
+    engine = case.dpu.depthwise
+    fits = engine is not None and all(
+        side in engine.kernel and step in engine.stride
+        for side, step in zip((height, width), case.numbers.stride, strict=True)
+    )
+    if fits:
+        return f"a depthwise convolution of {height}x{width} in its place, each weight 1/{height * width}"
+    return "a smaller kernel, or a stride as large as the kernel: then two pools give the same"
 
 
 def _is_reduced(case: Case) -> bool:
@@ -86,7 +119,7 @@ def pool_rules(kind: str) -> tuple[Rule, ...]:
         + (", else at most 2 x 100 by max_reduce" if by_maxima else ""),
         lambda dpu: window.kernel if (window := engine(dpu)) is not None else None,
         _windows,
-        two_pools,
+        several_pools,
         f"{TARGET_FILE} ({name} pool kernel_size); {FILTER}" + ("" if by_maxima else f"; {KERAS_LIMITS}"),
         unless=_is_reduced if by_maxima else lambda case: False,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tf_keras
 
 from dnndk_prep.errors import ModelFileError
@@ -25,6 +26,7 @@ from dnndk_prep.export.vitis_ai_tf2.plain_tables import (
     ACTIVATIONS,
     AS_OPERATION,
     ENDS_WITH_ACTIVATION,
+    LOSES_ACTIVATION,
     MERGES,
     NEWER_KEYS,
     NEWER_LAYERS,
@@ -142,7 +144,12 @@ class _Writer:
                 kind, config = "Activation", {**config, "activation": "linear"}
             if _after(leaf):
                 config["activation"] = "linear"
-            self._leaves[id(leaf)] = Leaf(leaf.name, kind, config, leaf.weights)
+            weights = leaf.weights
+            if kind == "BatchNormalization" and config.get("center") is False:
+                # The quantizer looks for the offset in any case: one of zeros, before mean and variance.
+                config, weights = {**config, "center": True}, [*weights]
+                weights.insert(-2, np.zeros_like(weights[-1]))
+            self._leaves[id(leaf)] = Leaf(leaf.name, kind, config, weights)
         return self._leaves[id(leaf)]
 
     def _operation(self, name: str, op: str, values: Config, inputs: list[Ref]) -> Ref | None:
@@ -229,6 +236,8 @@ class _Writer:
 def _after(leaf: Leaf) -> After:
     chosen = leaf.config.get("activation")
     if isinstance(chosen, str):
+        if leaf.kind in LOSES_ACTIVATION and ACTIVATIONS.get(chosen, "linear") != "linear":
+            return "Activation", {"activation": ACTIVATIONS[chosen]}
         return AS_OPERATION.get(chosen)
     if not isinstance(chosen, dict):
         return None

@@ -64,6 +64,10 @@ ENDS_WITH_ACTIVATION = (
     *("DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
 )
 
+# The quantizer writes two convolutions in place of this, and forgets the activation (vai_q_tensorflow2 3.5, measured):
+# it stands in a layer after it.
+LOSES_ACTIVATION = ("SeparableConv2D",)
+
 # A layer after another, both of one tensor: class and settings.
 Layers = list[tuple[str, Config]]
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dnndk_prep import disk_errors, run_lock
 from dnndk_prep.config import Config
-from dnndk_prep.errors import StageError, UsageError
+from dnndk_prep.errors import ModelFileError, StageError, UsageError
 from dnndk_prep.events import Event, Tell
 from dnndk_prep.fingerprint import difference, values_and_files, versions
+from dnndk_prep.run_lock import Made
 from dnndk_prep.stage_list import NAMES, Selection, Stage, entered_at, entry_of
-from dnndk_prep.workspace import STAGE_JSON, StageRecord, Workspace, sha256_file, sha256_outside
+from dnndk_prep.workspace import STAGE_JSON, StageRecord, Workspace, sha256_file, sha256_outside, state_outside
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,16 @@ class Pipeline:
         self.cfg = cfg
         self._allow_custom_code = allow_custom_code
         self.workspace = Workspace(cfg.workspace)
-        self._outside: dict[str, str] = {}
+        # By key: the hash of a user's file, and the file's state before it was read.
+        self._outside: dict[str, tuple[str, str]] = {}
+        # By stage: what lies in its folder.
+        self._contents: dict[str, dict[str, str]] = {}
         self._entry = entry_of(cfg.model)
         self._stages = {stage.name: stage for stage in entered_at(self._entry)}
 
     def plan(self, selection: Selection) -> Iterator[Step]:
         """What a run would do, without doing it: a stage after one that runs may run."""
+        self._forget()
         running: list[str] = []
         for stage in self._chosen(selection):
             if self._is_dropped(stage):
@@ -63,7 +69,7 @@ class Pipeline:
     def last_seconds(self, selection: Selection) -> dict[str, float | None]:
         """How long the chosen stages ran the last time; None for those that never ran."""
         records = {stage.name: self.workspace.record(stage.name) for stage in self._chosen(selection)}
-        seconds = {name: record.content.get("seconds") if record else None for name, record in records.items()}
+        seconds = {name: _seconds(record) for name, record in records.items()}
         if self.cfg.model.given and seconds.get("train_save", 0) is None:
             # What takes long elsewhere, training, is a copy here.
             seconds["train_save"] = 1.0
@@ -86,24 +92,64 @@ class Pipeline:
                 remedy="run again with --allow-custom-code, or take the key out",
                 code="K2D-0025",
             )
-        with self.workspace.lock(), log or nullcontext():
+        with disk_errors.told("the run"), self.workspace.lock(), log or nullcontext():
+            self._forget()
             tell(Event("begin"))
             self._require_before([stage for stage in stages if not self._is_dropped(stage)], tell)
             for stage in stages:
-                if self._is_dropped(stage):
-                    step = self._dropped(stage)
-                else:
-                    step = Step(stage, True, "--force") if selection.force else self._step(stage)
-                started = time.monotonic()
-                if step.runs:
-                    tell(Event("start", stage.name, step.why))
-                    if "model" in stage.reads:
-                        self._scan_model()
-                    self._run_stage(stage, tell)
-                seconds = time.monotonic() - started
-                tell(Event("done", stage.name, "", seconds) if step.runs else Event("skip", stage.name, step.why))
-                yield step, seconds
+                yield self._run_or_skip(stage, selection.force, tell)
+            # Where nothing ran, too: the file may be gone, or of a run that was killed.
+            self.workspace.write(run_lock.FILE, run_lock.as_text(self._as_recorded()))
             tell(Event("end", text=str(self.workspace.root)))
+
+    def verify(self, lock_file: Path | None = None) -> tuple[int, list[str]]:
+        """How many artifacts are locked, and what is not as run.lock.yaml says: of the workspace or of `lock_file`.
+
+        Raises UsageError where there is no such file, or a run holds the workspace.
+        """
+        with disk_errors.told("verify-lock"), self.workspace.still():
+            self._forget()
+            locked = run_lock.read(lock_file or self.workspace.root / run_lock.FILE)
+            found = run_lock.described(
+                {name: self._made_now(name) for name in locked["stages"] if name in self._stages}
+            )
+            artifacts = [made.get("artifacts", {}) for made in locked["stages"].values() if isinstance(made, dict)]
+            return sum(map(len, artifacts)), list(run_lock.differences(locked, json.loads(json.dumps(found))))
+
+    def _run_or_skip(self, stage: Stage, force: bool, tell: Tell) -> tuple[Step, float]:
+        if self._is_dropped(stage):
+            step = self._dropped(stage)
+        else:
+            step = Step(stage, True, "--force") if force else self._step(stage)
+        started = time.monotonic()
+        if step.runs:
+            tell(Event("start", stage.name, step.why))
+            self._run_stage(stage, tell)
+            self.workspace.write(run_lock.FILE, run_lock.as_text(self._as_recorded()))
+        seconds = time.monotonic() - started
+        tell(Event("done", stage.name, "", seconds) if step.runs else Event("skip", stage.name, step.why))
+        return step, seconds
+
+    def _as_recorded(self) -> dict[str, Any]:
+        """What run.lock.yaml holds of the stages that are finished."""
+        made = {}
+        for stage in self._stages.values():
+            record = None if self._is_dropped(stage) else self.workspace.record(stage.name)
+            if record is not None:
+                made[stage.name] = Made(record.fingerprint, _locked(stage, record.hashes()))
+        return run_lock.described(made)
+
+    def _made_now(self, name: str) -> Made:
+        """A stage as it would be recorded with today's code, settings and files, and what lies in its folder."""
+        stage, record, contents = self._stages[name], self.workspace.record(name), self._content(name)
+        if record is not None and stage.tells_facts and self.workspace.damaged(name, record, contents) is None:
+            return Made(self._fingerprint(stage), _locked(stage, contents))
+        return Made(self._fingerprint(stage), contents)
+
+    def _forget(self) -> None:
+        """What was read for an earlier run counts for that one alone."""
+        self._outside.clear()
+        self._contents.clear()
 
     def _chosen(self, selection: Selection) -> list[Stage]:
         """The stages of the selection. Raises UsageError where a graph that enters later drops all of them."""
@@ -162,69 +208,103 @@ class Pipeline:
     def _run_stage(self, stage: Stage, tell: Tell) -> StageRecord:
         from dnndk_prep.stages.context import StageContext
 
-        fingerprint = self._fingerprint(stage)
-        started = time.monotonic()
-        try:
-            out = self.workspace.begin(stage.name)
-            context = StageContext(
-                cfg=self.cfg,
-                inputs={name: self.workspace.folder(name) for name in stage.needs},
-                out=out,
-                scratch=self.workspace.scratch(stage.name),
-                # Stages begin their lines with their name.
-                say=lambda text: tell(Event("message", stage.name, text.removeprefix(f"{stage.name}: "))),
-                key=hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest(),
-            )
-            facts = stage.run()(context)
-            warnings = facts.pop("warnings", [])
-            for warning in warnings:
-                tell(Event("warning", stage.name, warning))
-            content = {
-                "seconds": round(time.monotonic() - started, 3),
-                "facts": facts,
-                "warnings": warnings,
-                "versions": versions(),
-            }
-            return self.workspace.commit(stage.name, fingerprint, content)
-        except OSError as error:
-            raise StageError(
-                f"{stage.name} cannot read or write a file",
-                expected="a readable file, a writable workspace and room on the disk",
-                found=str(error),
-                remedy="mend that and run again; the artifacts of the last good run are untouched",
-            ) from error
-        finally:
-            self.workspace.abandon(stage.name)
+        with disk_errors.told(stage.name):
+            if "model" in stage.reads:
+                self._scan_model()
+            fingerprint = self._fingerprint(stage)
+            started = time.monotonic()
+            try:
+                out = self.workspace.begin(stage.name)
+                context = StageContext(
+                    cfg=self.cfg,
+                    inputs={name: self.workspace.folder(name) for name in stage.needs},
+                    out=out,
+                    scratch=self.workspace.scratch(stage.name),
+                    # Stages begin their lines with their name.
+                    say=lambda text: tell(Event("message", stage.name, text.removeprefix(f"{stage.name}: "))),
+                    key=hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest(),
+                )
+                facts = stage.run()(context)
+                self._require_still(stage)
+                warnings = facts.pop("warnings", [])
+                for warning in warnings:
+                    tell(Event("warning", stage.name, warning))
+                content = {
+                    "seconds": round(time.monotonic() - started, 3),
+                    "facts": facts,
+                    "warnings": warnings,
+                    "versions": versions(),
+                }
+                record = self.workspace.commit(stage.name, fingerprint, content)
+                self._contents[stage.name] = record.hashes()
+                return record
+            finally:
+                self.workspace.abandon(stage.name)
+
+    def _require_still(self, stage: Stage) -> None:
+        """Raises ModelFileError where a user's file was written to while the stage read it."""
+        for key, path in self._files(stage).items():
+            sha256, state = self._outside[key]
+            if state_outside(path) != state and sha256_outside(path, key) != sha256:
+                raise ModelFileError(
+                    f"{key} was written to while {stage.name} read it",
+                    expected="files that stay as they are during a run",
+                    found=str(path),
+                    remedy="run again when they are complete",
+                )
 
     def _step(self, stage: Stage) -> Step:
         record, fingerprint = self.workspace.record(stage.name), self._fingerprint(stage)
         if record is None:
-            return Step(stage, True, "it has not run yet")
+            there = self.workspace.folder(stage.name).exists()
+            return Step(stage, True, f"{STAGE_JSON} is gone or was changed" if there else "it has not run yet")
         changed = difference(record.fingerprint, fingerprint)
         if changed is None:
-            changed = self.workspace.damaged(stage.name, record)
+            changed = self.workspace.damaged(stage.name, record, self._content(stage.name))
         return Step(stage, changed is not None, changed or "nothing changed")
 
     def _fingerprint(self, stage: Stage) -> dict[str, Any]:
-        values, files = values_and_files(self.cfg, stage.reads)
+        values, _ = values_and_files(self.cfg, stage.reads)
         return {
             "code": stage.code(),
             "config": values,
-            "files": {key: self._hash_outside(key, path) for key, path in files.items()},
+            "files": {key: self._hash_outside(key, path) for key, path in self._files(stage).items()},
             "inputs": {name: self._inputs(name, stage.tells_facts) for name in stage.needs},
             "versions": versions(),
         }
 
+    def _files(self, stage: Stage) -> dict[str, Path]:
+        return values_and_files(self.cfg, stage.reads)[1]
+
     def _inputs(self, name: str, with_facts: bool) -> dict[str, str]:
-        record = self.workspace.record(name)
-        if record is None:
+        """What the stage after `name` reads: as it lies there, which is not always what `name` wrote."""
+        if self.workspace.record(name) is None:
             return {}
-        hashes = {artifact: facts["sha256"] for artifact, facts in record.artifacts.items()}
+        hashes = dict(self._content(name))
         if with_facts:
             hashes[STAGE_JSON] = sha256_file(self.workspace.folder(name) / STAGE_JSON)
         return hashes
 
+    def _content(self, name: str) -> dict[str, str]:
+        if name not in self._contents:
+            self._contents[name] = self.workspace.contents(name)
+        return self._contents[name]
+
     def _hash_outside(self, key: str, path: Path) -> str:
         if key not in self._outside:
-            self._outside[key] = sha256_outside(path, key)
-        return self._outside[key]
+            try:
+                state = state_outside(path)
+            except OSError:
+                state = ""  # The hash has the clear words.
+            self._outside[key] = sha256_outside(path, key), state
+        return self._outside[key][0]
+
+
+def _seconds(record: StageRecord | None) -> float | None:
+    found = record.content.get("seconds") if record is not None else None
+    return found if isinstance(found, (int, float)) else None
+
+
+def _locked(stage: Stage, hashes: dict[str, str]) -> dict[str, str]:
+    """The hashes for run.lock.yaml: what tells facts of other stages tells their times."""
+    return dict.fromkeys(hashes, run_lock.TIMED) if stage.tells_facts else hashes

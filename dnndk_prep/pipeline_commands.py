@@ -1,19 +1,18 @@
-"""The commands about a whole pipeline.yaml: `run`, `plan` and `check`."""
+"""The commands about a whole pipeline.yaml: `run`, `plan`, `check` and `verify-lock`."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from dnndk_prep.errors import UsageError
+from dnndk_prep.errors import StageError, UsageError
 from dnndk_prep.stage_list import NAMES, Selection
+from dnndk_prep.stopping import ends_on_signals
 
 if TYPE_CHECKING:
     # Each command imports what it needs: the schema of the YAML takes longer than `--help`.
@@ -23,16 +22,26 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add the parsers of `run`, `plan` and `check`."""
-    for function, text in ((run, "run the pipeline"), (plan, "say what would run, and why"), (check, "check the YAML")):
-        command = commands.add_parser(function.__name__, help=text, description=described(function))
+    """Add the parsers of `run`, `plan`, `check` and `verify-lock`."""
+    for function, text in (
+        (run, "run the pipeline"),
+        (plan, "say what would run, and why"),
+        (check, "check the YAML"),
+        (verify_lock, "compare the workspace with its run.lock.yaml"),
+    ):
+        name = function.__name__.replace("_", "-")
+        command = commands.add_parser(name, help=text, description=described(function))
         command.set_defaults(command=function)
         command.add_argument("pipeline", nargs="?", type=Path, default=Path("pipeline.yaml"), help="the YAML file")
         command.add_argument(
             "--set", action="append", default=[], metavar="A.B=VALUE", help="set one key of the YAML; may be repeated"
         )
-        if function is not check:
+        if function in (run, plan):
             _add_selection(command)
+        if function is not check:
+            command.add_argument("--workspace", type=Path, metavar="DIR", help="instead of the YAML's workspace")
+        if function is verify_lock:
+            command.add_argument("--lock", type=Path, metavar="FILE", help="instead of the workspace's run.lock.yaml")
         if function is run:
             command.add_argument(
                 "--allow-custom-code", action="store_true", help="import the modules that model.custom_objects names"
@@ -58,21 +67,24 @@ def run(args: argparse.Namespace) -> int:
 
     pipeline, selection = Pipeline(_config(args), args.allow_custom_code), _selection(args)
     stages = [stage.name for stage in selection.stages()]
-    _stop_on_signals()
     log = RunLog(pipeline.workspace.root, sys.argv, versions(), args.verbose)
     done = 0
-    try:
-        with console(sys.stdout, args.log_format, pipeline.last_seconds(selection)) as shown:
-            for _ in pipeline.run(selection, lambda event: _tell(event, shown.tell, log), log):
-                done += 1
-    except BaseException as error:
-        # What is wrong with the command or the workspace is not mended by the same command.
-        if done < len(stages) and not isinstance(error, UsageError):
-            word = "interrupted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
-            print(f"{stages[done]} {word}; go on with:\n  {_resume(args, stages[done])}", file=sys.stderr)
-            if log.path.is_file():
-                print(f"log: {log.path}", file=sys.stderr)
-        raise
+
+    def last_words(word: str) -> str:
+        lines = [f"{stages[done]} {word}; go on with:\n  {_resume(args, stages[done])}"] if done < len(stages) else []
+        return "\n".join([*lines, *([f"log: {log.path}"] if log.path.is_file() else [])])
+
+    with ends_on_signals(lambda: last_words("interrupted")):
+        try:
+            with console(sys.stdout, args.log_format, pipeline.last_seconds(selection)) as shown:
+                for _ in pipeline.run(selection, lambda event: _tell(event, shown.tell, log), log):
+                    done += 1
+        except BaseException as error:
+            # What is wrong with the command or the workspace is not mended by the same command.
+            if done < len(stages) and not isinstance(error, UsageError):
+                stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+                print(last_words("interrupted" if stopped else "failed"), file=sys.stderr)
+            raise
     return 0
 
 
@@ -91,6 +103,27 @@ def check(args: argparse.Namespace) -> int:
     """`check`: the YAML alone."""
     _config(args)
     print(f"{args.pipeline}: no mistakes found")
+    return 0
+
+
+def verify_lock(args: argparse.Namespace) -> int:
+    """`verify-lock`: whether artifacts, settings, files, code and versions are as run.lock.yaml says."""
+    from dnndk_prep.pipeline import Pipeline
+
+    pipeline = Pipeline(_config(args))
+    count, differences = pipeline.verify(args.lock)
+    for line in differences:
+        print(line)
+    lock = args.lock or pipeline.workspace.root / "run.lock.yaml"
+    if differences:
+        raise StageError(
+            f"{len(differences)} differences from {lock}",
+            expected="artifacts, settings, files, code and versions as they are locked",
+            found="the lines above",
+            remedy="dnndk-prep run makes them anew with what is here now, and writes the file again",
+            code="K2D-0035",
+        )
+    print(f"{lock}: {count} artifacts are as locked, and so is all that they were made of")
     return 0
 
 
@@ -129,25 +162,9 @@ def _resume(args: argparse.Namespace, stage: str) -> str:
     return shlex.join(words + ["--verbose"] * args.verbose)
 
 
-def _stop_on_signals() -> None:
-    """SIGTERM and Ctrl-C unwind the run, so that nothing half-written stays.
-
-    Ctrl-C not as KeyboardInterrupt: when that passes through an exec() of a string (every dataclass and namedtuple
-    has one), CPython kills itself with SIGINT at its end, whatever exit code was given.
-    """
-    signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _stop)
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)
-
-
 def _add_selection(command: argparse.ArgumentParser) -> None:
     stages = "one of: " + ", ".join(NAMES)
     command.add_argument("--from", dest="first", metavar="STAGE", help=f"begin here, {stages}")
     command.add_argument("--to", dest="last", metavar="STAGE", help="end here")
     command.add_argument("--only", metavar="STAGE", help="this stage alone")
     command.add_argument("--force", action="store_true", help="run stages even where nothing changed")
-    command.add_argument("--workspace", type=Path, metavar="DIR", help="instead of the YAML's workspace")

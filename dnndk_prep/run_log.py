@@ -30,7 +30,7 @@ class RunLog:
         self.path = workspace / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
         self._head = [f"{name} {version}" for name, version in versions.items()]
         self._command, self._verbose = " ".join(command), verbose
-        self._stack = ExitStack()
+        self._stack, self._full = ExitStack(), False
 
     def __enter__(self) -> RunLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +38,8 @@ class RunLog:
             old.unlink(missing_ok=True)
         # Without a buffer, since the libraries write into the same file.
         self._file = self._stack.enter_context(self.path.open("ab", buffering=0))
+        self._terminal = os.dup(2)
+        self._stack.callback(os.close, self._terminal)
         self._write(f"{self._command}\nPython {platform.python_version()}, {', '.join(self._head)}\n")
         if not self._verbose:
             self._stack.enter_context(noise_into(self._file.fileno()))
@@ -53,5 +55,11 @@ class RunLog:
         self._write(f"{time.strftime('%H:%M:%S')} {event.line()}\n")
 
     def _write(self, text: str) -> None:
-        if not self._file.closed:
+        if self._file.closed or self._full:
+            return
+        try:
             self._file.write(text.encode("utf-8", errors="backslashreplace"))
+        except OSError as error:
+            # A disk that is full for the log may still do for the artifacts; where not, their error must be told.
+            self._full = True
+            os.write(self._terminal, f"the log ends here, {self.path.name}: {error.strerror}\n".encode())

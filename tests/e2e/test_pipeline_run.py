@@ -116,7 +116,7 @@ def test_the_reports_json_follows_its_schema_and_the_page_draws_each_node(shippe
     folder = shipped / "workspace" / "report"
     told = json.loads((folder / "report.json").read_text())
     jsonschema.validate(told, json.loads((ROOT / "dnndk_prep" / "report" / "schema.json").read_text()))
-    assert set(told["accuracy"]) == {"float", "frozen", "optimized", "vendor"}
+    assert set(told["accuracy"]) == {"float", "frozen", "optimized", "vendor", "best"}
     assert told["verdict"]["state"] == "ready"
     page = (folder / "report.html").read_text()
     assert page.count('<g class="node"') == len(told["nodes"]) > 15

@@ -19,11 +19,9 @@ from dnndk_prep.quant.calibration import Batch
 from dnndk_prep.quant.calibration_data import BatchFile, require_meaning
 from dnndk_prep.quant.files import Written, write
 from dnndk_prep.quant.settings import Settings
-from dnndk_prep.quant.vai_q_tf1.prepare import Shapes
+from dnndk_prep.quant.vai_q_tf1.constants import RELEASE
+from dnndk_prep.quant.vai_q_tf1.prepare import fed_for
 from dnndk_prep.quant.vendor import Plan, Quantization, plan, quantize
-
-# The TensorFlow inside vai_q_tensorflow: what it does not read, it does not quantize.
-READER = "1.15"
 
 
 def quantize_file(
@@ -41,9 +39,8 @@ def quantize_file(
     Raises UnsafeFileError, ModelFileError or StageError for a graph that may not run, or cannot be quantized, and for
     calibration data that mean nothing.
     """
-    batches = BatchFile(calibration, inputs)
-    first, notes = require_meaning(iter(batches))
-    made = _planned(graph, inputs, outputs, {name: [None, *array.shape[1:]] for name, array in first.items()}, settings)
+    _require_distinct(inputs, outputs)
+    made, batches, first, notes = _planned(graph, inputs, outputs, calibration, settings)
     counted = progress(batches, len(batches), shows_progress)
     if mode == "best":
         quantized = best(_read(graph, inputs, outputs), outputs, made, list(counted)).quantization
@@ -54,23 +51,38 @@ def quantize_file(
     return quantized, Written(written.errors, written.artifact, written.dumped, (*notes, *written.warnings))
 
 
-def _planned(graph: Path, inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings) -> Plan:
-    """The plan alone: the graph that was read would be another copy of the weights."""
-    return plan(_read(graph, inputs, outputs), inputs, outputs, fed, settings)
+def _planned(
+    graph: Path, inputs: Sequence[str], outputs: Sequence[str], calibration: Path, settings: Settings
+) -> tuple[Plan, BatchFile, Batch, list[str]]:
+    """The plan, the batches, the first of them, and notes; the graph that was read would be more weights in memory."""
+    graph_def = _read(graph, inputs, outputs)
+    batches = BatchFile(calibration, fed_for(by_name(graph_def), inputs))
+    first, notes = require_meaning(iter(batches))
+    shapes = {name: [None, *array.shape[1:]] for name, array in first.items()}
+    return plan(graph_def, inputs, outputs, shapes, settings), batches, first, notes
 
 
 def _read(graph: Path, inputs: Sequence[str], outputs: Sequence[str]) -> GraphDef:
-    """The graph at the level of the vendor's TensorFlow."""
+    """The graph at the level of the vendor's TensorFlow: what that does not read, its tool does not quantize."""
     source = read_source(graph)
     _require_names([*inputs, *outputs], list(by_name(source.graph_def)), source.file)
     refuse_unsafe(source.graph_def, source.file)
     _refuse_variables(source.file, [node.name for node in source.graph_def.node if node.op in VARIABLES])
-    return for_reader(source.graph_def, READER, frozenset(node.name for node in source.graph_def.node))
+    return for_reader(source.graph_def, RELEASE, frozenset(node.name for node in source.graph_def.node))
 
 
 def progress(batches: BatchFile | Iterator[Batch], count: int, shows: bool) -> Iterator[Batch]:
     """The batches, with a bar and the time left on a terminal."""
     yield from tqdm(batches, "calibration", count, unit="batch", disable=not shows, leave=False)
+
+
+def _require_distinct(inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    for flag, names in (("--inputs", inputs), ("--outputs", outputs)):
+        if not names:
+            raise UsageError(f"{flag} names no node", expected=f"{flag} NODE,NODE", found="nothing")
+    twice = next((name for i, name in enumerate(inputs) if name in inputs[:i]), None)
+    if twice is not None:
+        raise UsageError(f"--inputs names {twice} twice", expected="each node once", found=", ".join(inputs))
 
 
 def _require_names(names: Sequence[str], known: Sequence[str], file: str) -> None:

@@ -93,6 +93,11 @@ def takes_any_batch(nodes: Iterable[Node], batch: Batch) -> bool:
     return is_free and len({len(array) if array.ndim else None for array in batch.values()}) == 1
 
 
+def example_count(batch: Batch) -> int:
+    """The number of examples in a batch, whose other arrays may be single numbers."""
+    return next((len(array) for array in batch.values() if array.ndim), 1)
+
+
 def first_examples(batch: Batch, count: int) -> Batch:
     """The first `count` examples of a batch."""
     return {name: array[:count] for name, array in batch.items()}

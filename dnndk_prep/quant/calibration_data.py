@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dnndk_prep.errors import ModelFileError, StageError
-from dnndk_prep.quant.calibration import Batch
+from dnndk_prep.quant.calibration import Batch, example_count
+from dnndk_prep.said import first_line
 
 KEY = re.compile(r"b(\d+)(?:_in(\d+))?")
+# What NumPy raises for a file that is no archive, is cut short or damaged, or holds Python objects.
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 class BatchFile:
     """Batches in an .npz: `b0`, `b1`, ... or, with several inputs, `b0_in0`, `b0_in1`, ... in the order of `inputs`.
 
-    Each batch is read when it is its turn. Raises ModelFileError if an array is missing or one too many is there.
+    Each batch is read when it is its turn. Raises ModelFileError if an array is missing, one too many is there, or one
+    cannot be read.
     """
 
     def __init__(self, path: Path, inputs: Sequence[str]) -> None:
         self._path, self._inputs = path, inputs
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                names = set(stored.files)
-        except (OSError, ValueError, EOFError, AttributeError) as error:
-            raise _unusable(path, inputs, str(error).splitlines()[0]) from error
+            stored = np.load(path, allow_pickle=False)
+        except UNREADABLE as error:
+            raise _unusable(path, inputs, first_line(error)) from error
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise _unusable(path, inputs, "a single array: an .npy file")
+        with stored:
+            names = set(stored.files)
         found = [KEY.fullmatch(name) for name in names]
         self.count = 1 + max((int(match[1]) for match in found if match), default=-1)
         wanted = {name for i in range(self.count) for name in self._names(i)}
@@ -40,7 +49,13 @@ class BatchFile:
     def __iter__(self) -> Iterator[Batch]:
         with np.load(self._path, allow_pickle=False) as stored:
             for i in range(self.count):
-                yield {name: stored[key] for name, key in zip(self._inputs, self._names(i), strict=True)}
+                yield {name: self._read(stored, key) for name, key in zip(self._inputs, self._names(i), strict=True)}
+
+    def _read(self, stored: Mapping[str, np.ndarray], key: str) -> np.ndarray:
+        try:
+            return stored[key]
+        except UNREADABLE as error:
+            raise _unusable(self._path, self._inputs, f"{key}: {first_line(error)}") from error
 
     def _names(self, i: int) -> list[str]:
         if len(self._inputs) == 1:
@@ -59,7 +74,7 @@ def require_meaning(batches: Iterator[Batch]) -> tuple[Batch, list[str]]:
     notes = []
     for i, batch in enumerate(batches):
         first = batch if first is None else first
-        sizes.append(len(next(iter(batch.values()))))
+        sizes.append(example_count(batch))
         for name, array in batch.items():
             _require_numbers(i, name, array)
             zero = not array.any()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dnndk_prep.graph.fix_neurons import FIX_NEURON
-from dnndk_prep.quant.calibration import Batch, first_examples, takes_any_batch
+from dnndk_prep.quant.calibration import Batch, example_count, first_examples, takes_any_batch
 from dnndk_prep.quant.fixed import computed
 from dnndk_prep.quant.network import Node
 from dnndk_prep.quant.simulation import Simulation, rounded
@@ -41,7 +41,7 @@ def dump(folder: Path, nodes: Sequence[Node], outputs: Sequence[str], batch: Bat
         values = simulation.run(taken, names)
     for fix, value in zip(moving, values, strict=True):
         _write(folder / FIRST_BATCH, fix, value)
-    return len(next(iter(taken.values())))
+    return example_count(taken)
 
 
 def _fitting(batch: Batch, nodes: Sequence[Node], simulation: Simulation, names: Sequence[str]) -> Batch:

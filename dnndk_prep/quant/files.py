@@ -116,7 +116,7 @@ def _stock(made: Quantization, nodes: Sequence[Node]) -> tuple[GraphArtifact, li
     """The graph with stock ops at the level of the oldest reader that takes it."""
     prepared = made.plan.prepared
     plain = without_fix_neurons(to_graph_def(nodes), EVAL_MODEL)
-    keep = frozenset([*prepared.inputs, *made.plan.ends])
+    keep = frozenset([*prepared.fed, *made.plan.ends])
     graph_def, reader, warnings = plain, tf.__version__, []
     for level in READERS:
         try:
@@ -125,7 +125,7 @@ def _stock(made: Quantization, nodes: Sequence[Node]) -> tuple[GraphArtifact, li
         except StageError as error:
             warnings.append(f"{STOCK_MODEL} cannot be read by TensorFlow {level}: {error.problem}")
     graph = imported(graph_def)
-    inputs = tuple(_spec(graph, name) for name in prepared.inputs)
+    inputs = tuple(_spec(graph, name) for name in prepared.fed)
     outputs = tuple(_spec(graph, name) for name in made.plan.ends)
     return GraphArtifact(graph_def, inputs, outputs, reader), warnings
 

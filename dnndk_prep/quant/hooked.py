@@ -16,6 +16,7 @@ from dnndk_prep.graph.run import imported
 from dnndk_prep.graph.weights import stand_ins
 from dnndk_prep.quant.fixed import pruned
 from dnndk_prep.quant.network import Node, to_def
+from dnndk_prep.said import first_line
 
 # What a hook makes of the inputs of its node: an array of float32 each.
 Hook = Callable[..., np.ndarray]
@@ -60,7 +61,7 @@ class HookedGraph:
             raise StageError(
                 "TensorFlow cannot compute the graph with the calibration data",
                 expected="arrays that fit the placeholders and what is computed of them",
-                found=str(getattr(error, "message", error)).splitlines()[0][:300],
+                found=first_line(error),
                 remedy="check the shapes of the arrays",
             ) from error
 

@@ -14,7 +14,7 @@ import numpy as np
 from dnndk_prep.graph.fix_neurons import FIX_NEURON
 from dnndk_prep.graph.topology import node_of
 from dnndk_prep.quant import pow2
-from dnndk_prep.quant.calibration import Batch, takes_any_batch
+from dnndk_prep.quant.calibration import Batch, example_count, takes_any_batch
 from dnndk_prep.quant.fixed import computed
 from dnndk_prep.quant.hooked import Hook, HookedGraph
 from dnndk_prep.quant.network import Node, by_name
@@ -204,7 +204,7 @@ def _slices(batches: Iterable[Batch], images: int, nodes: Sequence[Node]) -> Ite
     """The first examples, a few at a time where the graph takes so few."""
     left = images
     for batch in batches:
-        count = len(next(iter(batch.values())))
+        count = example_count(batch)
         if takes_any_batch(nodes, batch):
             count = min(count, left)
             step = max(1, VALUES // max(1, sum(array[0].size for array in batch.values())))

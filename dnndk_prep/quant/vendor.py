@@ -56,7 +56,7 @@ class Quantization:
 
 
 def plan(graph_def: GraphDef, inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings) -> Plan:
-    """The prepared graph and the places of its FixNeurons; `fed` are the shapes of the inputs, sizes free or not.
+    """The prepared graph and the places of its FixNeurons; `fed` are the shapes of the placeholders, sizes free or not.
 
     Raises StageError for a name that is not there, and for what cannot be prepared.
     """

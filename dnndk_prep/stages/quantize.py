@@ -79,8 +79,7 @@ def _plan(ctx: StageContext, graph: GraphArtifact, fed: Mapping[str, list[int | 
             raise StageError(f"the vendor's quantizers take no graph with {what}", found=", ".join(found))
     flags = ctx.cfg.quantize.model_dump(exclude={"mode"})
     begin = _begin(ctx, graph)
-    shapes = {begin[name]: shape for name, shape in fed.items()}
-    return plan(graph.graph_def, list(shapes), graph.output_names, shapes, Settings(**flags))
+    return plan(graph.graph_def, [begin[name] for name in fed], graph.output_names, fed, Settings(**flags))
 
 
 def _begin(ctx: StageContext, graph: GraphArtifact) -> dict[str, str]:

@@ -14,8 +14,10 @@ from nets import Net
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from dnndk_prep import cli
+from dnndk_prep.errors import ModelFileError
 from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.quant import pow2
+from dnndk_prep.quant.calibration_data import BatchFile
 from dnndk_prep.quant.network import to_graph_def
 
 NAMES = ("11_squeeze_excite", "10_two_inputs", "16_flags_bits")
@@ -158,7 +160,10 @@ def test_calibration_data_that_mean_nothing_are_refused(what: str, tmp_path: Pat
     ("change", "code", "words"),
     [
         (["--inputs", "y"], 2, "no node 'y'"),
+        (["--inputs", "x,x"], 2, "names x twice"),
+        (["--inputs", ","], 2, "--inputs names no node"),
         (["--outputs", "r:0"], 2, "no node 'r:0'"),
+        (["--outputs", ""], 2, "--outputs names no node"),
         (["--method", "3"], 2, "--method 3 is no choice"),
         (["--weight_bit", "1"], 2, "2 to 32 bits"),
         (["--nodes_bit", "c"], 2, "NODE:NUMBER"),
@@ -174,6 +179,69 @@ def test_wrong_words_are_refused(
     given = ["--inputs", "x", "--outputs", "r", "--calib", str(tmp_path / "c.npz"), "--out", str(tmp_path / "out")]
     assert cli.main(["quantize", str(graph(tmp_path)), *given, *change]) == code
     assert words in capsys.readouterr().err
+
+
+def quantized(tmp_path: Path, net: Net, inputs: str, outputs: str, **arrays: np.ndarray) -> int:
+    """What the command returns for the net, which writes into out/."""
+    (tmp_path / "g.pb").write_bytes(to_graph_def(net.nodes).SerializeToString())
+    np.savez(tmp_path / "c.npz", **arrays)
+    given = [
+        "--inputs",
+        inputs,
+        "--outputs",
+        outputs,
+        "--calib",
+        str(tmp_path / "c.npz"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    return cli.main(["quantize", str(tmp_path / "g.pb"), *given])
+
+
+def test_inner_inputs_are_computed_from_the_placeholders_that_are_fed(tmp_path: Path):
+    net = Net((None, 8, 8, 3))
+    net.op("Relu", "r0", net.biased("c0", "x", channels=3))
+    net.op("Relu", "r", net.biased("c", "r0"))
+    assert quantized(tmp_path, net, "r0", "r", b0=GOOD[..., :3]) == 0
+    stored = json.loads((tmp_path / "out" / "positions.json").read_text())
+    assert {item["node"] for item in stored["fix_neurons"]} == {"r0", "c/k", "c/bias", "r"}
+    facts = json.loads((tmp_path / "out" / "graph.json").read_text())
+    assert [(item["name"], item["shape"][1:]) for item in facts["inputs"]] == [("x", [8, 8, 3])]
+    assert [item["name"] for item in facts["outputs"]] == ["r/aquant"]
+
+
+def test_single_numbers_are_inputs_too_in_any_order(tmp_path: Path):
+    net = Net()
+    net.placeholder("keep", ())
+    net.op("Mul", "kept", net.op("Relu", "r", net.biased("c", "x")), "keep")
+    keep = np.float32(0.5)
+    assert quantized(tmp_path, net, "keep,x", "kept", b0_in0=keep, b0_in1=GOOD, b1_in0=keep, b1_in1=GOOD[:1]) == 0
+    stored = json.loads((tmp_path / "out" / "positions.json").read_text())["fix_neurons"]
+    assert next(item["range"] for item in stored if item["node"] == "keep") == [0.5, 0.5]
+
+
+def damaged(path: Path, what: str) -> None:
+    if what == "objects":
+        np.savez(path, b0=np.array([{}], object))
+    elif what == "one array":
+        with path.open("wb") as file:
+            np.save(file, GOOD)
+    else:
+        np.savez(path, b0=np.tile(GOOD, (9, 1, 1, 1)))
+        content = bytearray(path.read_bytes())
+        content[3000] ^= 255
+        path.write_bytes(content[:5000] if what == "cut" else content)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [("objects", "Object arrays"), ("one array", ".npy"), ("cut", "zip"), ("a changed byte", "CRC")],
+)
+def test_files_that_hold_no_batches_are_refused(what: str, words: str, tmp_path: Path):
+    damaged(tmp_path / "c.npz", what)
+    with pytest.raises(ModelFileError) as caught:
+        list(BatchFile(tmp_path / "c.npz", ["x"]))
+    assert words in str(caught.value.found)
 
 
 def test_missing_batches_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

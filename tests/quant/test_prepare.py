@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -245,6 +247,58 @@ def test_what_identities_hand_on_and_what_is_folded():
     assert ops(made) == {"x": "Placeholder", "c": "Conv2D", "r": "Relu", "out": "Identity"}
     assert values(made).keys() == {"c/k/read/_0__cf__0"}
     assert made.ends == ["out"]
+
+
+def test_attributes_that_were_left_out_have_their_defaults():
+    net = Net()
+    net.op("LeakyRelu", "l", net.norm("bn", net.conv("c", "x")), alpha=0.2)
+    net.mean("m", "l", keep_dims=False)
+    for item in net.nodes:
+        for key in ("data_format", "is_training", "keep_dims", "alpha", "dilations"):
+            item.attrs.pop(key, None)
+    named = {item.name: item for item in net.plan().prepared.nodes}
+    assert named["l"].attrs["alpha"].f == np.float32(0.2)
+    assert list(named["c"].attrs["dilations"].list.i) == [1, 1, 1, 1]
+    assert named["m/squeeze"].inputs == ("m/mul",)
+
+
+def test_nothing_is_computed_in_front_of_inner_inputs():
+    net = Net((None, 8, 8, 3))
+    net.op("Relu", "r", net.biased("c", "x", channels=3))
+    net.op("Identity", "d/k/read", net.weights("d/k", 3, 3, 4, 4))
+    net.op("Conv2D", "d", "r", "d/k/read", strides=[1, 1, 1, 1], padding="SAME", data_format="NHWC")
+    net.mean("m", "d")
+    net.op("Relu", "end", "m")
+    made = net.plan(inputs=["r"])
+    # TensorFlow's transform refuses inputs that are no placeholders, and the quantizer goes on with the graph as it is.
+    assert "d/k" in values(made)
+    assert "d/k/read/_0__cf__0" in values(net.plan(inputs=["x"]))
+    # Whose arrays are wanted, and the size that follows for the average.
+    assert made.prepared.fed == ("x",)
+    named = {item.name: item for item in made.prepared.nodes}
+    assert list(named["m"].attrs["ksize"].list.i) == [1, 8, 8, 1]
+
+
+def test_a_placeholder_with_default_that_is_an_input_loses_it():
+    net = Net()
+    fill = net.const("fill", np.zeros((1, 8, 8, 4)))
+    net.put(replace(net.nodes[0], name="y", op="PlaceholderWithDefault", inputs=(fill,)))
+    net.op("AddV2", "a", "x", "y")
+    made = net.plan(inputs=["x", "y"])
+    assert ops(made) == {"x": "Placeholder", "y": "Placeholder", "a": "AddV2"}
+    assert made.prepared.fed == ("x", "y")
+    # Nobody names it: it is a value like any other.
+    assert ops(net.plan())["y"] == "PlaceholderWithDefault"
+
+
+def test_inputs_and_outputs_that_have_nothing_to_do_with_each_other():
+    net = Net()
+    net.op("Relu", "r", net.biased("c", "x"))
+    net.op("Identity", "k/read", "c/k")
+    with pytest.raises(StageError, match="k/read does not depend on x"):
+        net.plan("r", "k/read")
+    with pytest.raises(StageError, match="computed from no placeholder"):
+        net.plan("r", inputs=["c/k", "x"])
 
 
 def test_constants_of_more_than_ten_mebibytes_keep_their_own_name():

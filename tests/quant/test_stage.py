@@ -23,9 +23,10 @@ LABELS = RANDOM.integers(0, 4, 30)
 Make = Callable[..., StageContext]
 
 
-def classifier(loop: bool = False) -> GraphArtifact:
+def classifier(loop: bool = False, rescaled: bool = False) -> GraphArtifact:
     net = Net()
-    net.op("Relu", "r", net.biased("c", "x"))
+    image = net.op("Mul", "scaled", "x", net.const("half", 0.5)) if rescaled else "x"
+    net.op("Relu", "r", net.biased("c", image))
     net.mean("m", "r", keep_dims=False)
     net.op("Softmax", "prob", "m")
     graph_def = to_graph_def(net.nodes)
@@ -40,12 +41,16 @@ def context(tmp_path: Path) -> Make:
     """Makes the context of the stage, for calibration arrays and a configuration."""
 
     def make(
-        arrays: np.ndarray, settings: dict | None = None, listed: int | None = None, loop: bool = False
+        arrays: np.ndarray,
+        settings: dict | None = None,
+        listed: int | None = None,
+        loop: bool = False,
+        rescaled: bool = False,
     ) -> StageContext:
         folders = {name: tmp_path / name for name in ("optimize_for_inference", "calib_input", "out")}
         for folder in folders.values():
             folder.mkdir()
-        classifier(loop).save(folders["optimize_for_inference"], "optimized_graph.pb")
+        classifier(loop, rescaled).save(folders["optimize_for_inference"], "optimized_graph.pb")
         np.savez(folders["calib_input"] / "calib.npz", x=arrays)
         if listed is not None:
             (folders["calib_input"] / "calib_list.txt").write_text("a.png\n" * listed)
@@ -124,6 +129,16 @@ def test_what_no_dpu_takes_is_left_out_with_the_reason(context: Make):
     assert facts["fix_neurons"] == 0
     assert "recurrent layers" in facts["warnings"][0]
     assert not list(ctx.out.iterdir())
+
+
+def test_behind_a_rescaling_that_is_cut_the_image_is_fed_all_the_same(context: Make):
+    ctx = context(IMAGES[:20], {"optimize_for_inference": {"fixes": ["cut_rescaling"]}}, rescaled=True)
+    assert quantize.run(ctx)["fix_neurons"] == 7
+    stored = json.loads((ctx.out / "positions.json").read_text())
+    nodes = {item["node"]: item for item in stored["fix_neurons"]}
+    assert "x" not in nodes
+    assert nodes["scaled"]["range"] == pytest.approx([IMAGES[:20].min() / 2, IMAGES[:20].max() / 2])
+    assert [item["name"] for item in json.loads((ctx.out / "graph.json").read_text())["inputs"]] == ["x"]
 
 
 def test_nothing_without_bundles(context: Make):

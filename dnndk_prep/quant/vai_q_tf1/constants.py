@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
+from tensorflow.python.framework import op_def_registry
 
+from dnndk_prep.graph.readers import registry_of
 from dnndk_prep.graph.rewrites.fold_constants import fold_constants
 from dnndk_prep.graph.topology import in_order, node_of, reachable
 from dnndk_prep.quant.matching import ANY, Match, Replacement, op, replace_all
@@ -23,17 +27,23 @@ from dnndk_prep.quant.network import (
 LARGEST = 10 * 2**20
 # The layers whose second input is their own, and the bias.
 LAYERS = ("Conv2D", "DepthwiseConv2d", "DepthwiseConv2dNative", "MatMul", "Conv3D", "BiasAdd")
+# The TensorFlow inside the quantizer.
+RELEASE = "1.15"
 
 
 def folded(nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str]) -> list[Node]:
     """What `outputs` need, with constants for what needs no input: TensorFlow's transform fold_constants.
 
     A constant that it makes is called <node>/_N__cf__N, where N counts them in the order of their names. They come
-    last, and the placeholders of `inputs` after them, as in its result.
+    last, and the placeholders of `inputs` after them, as in its result. A PlaceholderWithDefault of `inputs` loses its
+    default; with any other op among them the transform gives up, and nothing is computed.
     """
-    ordered = sorted_as_imported(nodes)
+    ordered = as_imported(nodes)
     needed = reachable(by_name(ordered), [*inputs, *outputs])
-    kept = _known_sizes([item for item in ordered if item.name in needed])
+    ordered = [_without_default(item) if item.name in inputs else item for item in ordered if item.name in needed]
+    if any(item.op != "Placeholder" for item in ordered if item.name in inputs):
+        return ordered
+    kept = _known_sizes(ordered)
     graph_def = to_graph_def(kept)
     result = fold_constants(graph_def, frozenset([*inputs, *outputs]), largest=LARGEST).graph_def
     before = by_name(kept)
@@ -56,12 +66,29 @@ def folded(nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str])
     placed = [item for name in reversed(inputs) for item in first if item.name == name]
     whole = [*(item for item in first if item.name not in inputs), *last, *placed]
     used = reachable(by_name(whole), [*inputs, *outputs])
-    return sorted_as_imported([item for item in whole if item.name in used])
+    return as_imported([item for item in whole if item.name in used])
 
 
-def sorted_as_imported(nodes: Sequence[Node]) -> list[Node]:
-    """Each node after those it reads, the order kept where it can be: what an import and an export make of it."""
-    return in_order(nodes)
+def as_imported(nodes: Sequence[Node]) -> list[Node]:
+    """What an import and an export make of the nodes: each after those it reads, with attributes that had defaults."""
+    return [replace(item, attrs={**_defaults(item.op), **item.attrs}) for item in in_order(nodes)]
+
+
+@cache
+def _defaults(op: str) -> Mapping[str, AttrValue]:
+    """The attributes of an op that may be left out, of those that the quantizer's TensorFlow knows."""
+    definition, known = op_def_registry.get(op), registry_of(RELEASE).get(op)
+    if definition is None or known is None:
+        return {}
+    return {
+        item.name: item.default_value
+        for item in definition.attr
+        if item.HasField("default_value") and item.name in known["attrs"]
+    }
+
+
+def _without_default(item: Node) -> Node:
+    return replace(item, op="Placeholder", inputs=()) if item.op == "PlaceholderWithDefault" else item
 
 
 def without_identities(nodes: Sequence[Node], ends: Collection[str]) -> list[Node]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,6 +18,8 @@ from dnndk_prep.quant.vai_q_tf1.equalize import equalized
 
 # What may go into the layer before; IdentityN is left out.
 FOLDED = ("BiasAdd", "Add", "AddV2", "Mul", "Identity", "IdentityN", *batch_norms.NORMS)
+# What takes an array; the default of the second one is for inputs that nobody names.
+FED = ("Placeholder", "PlaceholderWithDefault")
 Shapes = Mapping[str, Sequence[int | None]]
 
 
@@ -26,25 +29,52 @@ class Prepared:
 
     nodes: tuple[Node, ...]
     inputs: tuple[str, ...]
+    # What takes the arrays: the inputs, or the placeholders that inner ones are computed from.
+    fed: tuple[str, ...]
     # As asked for; a node that was folded away has the name of the one that gives its value now.
     outputs: tuple[str, ...]
     upstream: tuple[Node, ...] = ()
     # The inner nodes that are inputs, as they are without the quantizer.
-    inner: Mapping[str, Node] = None  # type: ignore[assignment]
+    inner: Mapping[str, Node] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def fed_for(nodes: dict[str, Any], inputs: Sequence[str]) -> list[str]:
+    """The nodes that are fed where quantization begins at `inputs`: placeholders as they are, and for an inner node of
+    the graph the placeholders that it needs, in the order of the graph; each once.
+
+    `nodes` are those of a graph by name, as protobufs or as plain nodes. Raises StageError for an inner node that is
+    computed from no placeholder.
+    """
+    found: dict[str, None] = {}
+    for name in inputs:
+        needed = reachable(nodes, [name])
+        fed = [other for other in nodes if other in needed and nodes[other].op == "Placeholder"]
+        if nodes[name].op in FED:
+            fed = [name]
+        if not fed:
+            raise StageError(
+                f"the input {name} is computed from no placeholder, so nothing can be fed",
+                expected="a placeholder, or a node behind one",
+                found=f"{name} ({nodes[name].op})",
+                remedy="name other inputs",
+            )
+        found |= dict.fromkeys(fed)
+    return list(found)
 
 
 def prepare(
     nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings
 ) -> Prepared:
-    """What vai_q_tensorflow makes of a frozen graph; `fed` are the shapes of what is fed, sizes free or not.
+    """What vai_q_tensorflow makes of a frozen graph; `fed` are the shapes of the placeholders, sizes free or not.
 
     Raises StageError for what it cannot prepare.
     """
     notes: list[str] = []
-    _require_fed(nodes, inputs, outputs)
+    _require_ends(nodes, inputs, outputs)
     constant = folded(nodes, inputs, outputs)
     main, upstream, inner = _parted(constant, inputs, outputs)
+    shapes = {**fed, **_inner_shapes(constant, inner, fed)}
     plain = without_identities(main, {*inputs, *outputs})
     plain = with_own_constants(plain)
     plain = forms.relu6_of_minimum(plain, notes)
@@ -55,14 +85,24 @@ def prepare(
         merged = equalized(merged, inputs, outputs, bool(settings.replace_relu6), notes)
     if settings.simulate_dpu:
         notes += _means_of_norms(merged, {item.name for item in plain if item.op in batch_norms.NORMS})
-        merged = _as_on_dpu(merged, fed, settings)
+        merged = _as_on_dpu(merged, shapes, settings)
     ends = _ends(merged, plain, outputs, notes)
-    return Prepared(tuple(merged), tuple(inputs), tuple(ends), tuple(upstream), inner, tuple(notes))
+    feeds = fed_for(by_name(constant), inputs)
+    return Prepared(tuple(merged), tuple(inputs), tuple(feeds), tuple(ends), tuple(upstream), inner, tuple(notes))
 
 
-def _require_fed(nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str]) -> None:
+def _require_ends(nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Every placeholder that the outputs need is named or lies before an input; each output needs an input."""
     cut = {item.name: item.reading() if item.name in inputs else item for item in nodes}
     needed = reachable(cut, outputs)
+    for name in outputs:
+        if not reachable(cut, [name]) & {*inputs}:
+            raise StageError(
+                f"the output {name} does not depend on {', '.join(inputs)}",
+                expected="outputs that are computed from the inputs",
+                found=f"{name} ({cut[name].op})",
+                remedy="name another output, or the inputs that it is computed from",
+            )
     missing = [item.name for item in nodes if item.op == "Placeholder" and item.name in needed - {*inputs}]
     if missing:
         raise StageError(
@@ -88,6 +128,14 @@ def _parted(
     stand_ins = {name: Node(name, "Placeholder", (), {"dtype": attribute(tf.float32)}) for name in inner}
     main = [stand_ins.get(item.name, item) for item in nodes if item.name in needed]
     return main, [item for item in nodes if item.name not in needed], inner
+
+
+def _inner_shapes(nodes: Sequence[Node], inner: Mapping[str, Node], fed: Shapes) -> Shapes:
+    """The static shapes of the inner nodes that are inputs."""
+    if not inner:
+        return {}
+    tools = shapes_of(nodes, fed)
+    return {name: sizes for name in inner if (sizes := tools.sizes(name)) is not None}
 
 
 def _as_on_dpu(nodes: Sequence[Node], fed: Shapes, settings: Settings) -> list[Node]:

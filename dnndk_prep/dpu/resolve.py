@@ -49,7 +49,7 @@ def resolve_target(text: str, toolchain: str | None = None) -> Target:
     path = Path(text)
     if path.suffix.lower() in (".json", *_HARDWARE) or "/" in text:
         return _of_file(path, toolchain)
-    if is_fingerprint(text):
+    if is_fingerprint(text) or text.lower().startswith("0x"):
         return _without_board(of_fingerprint(text, toolchain), toolchain)
     if text.lower() in {item.name for item in targets.boards()}:
         board = targets.board(text)

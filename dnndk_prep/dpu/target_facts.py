@@ -63,7 +63,7 @@ def compared(first: str, second: str, release: str | None = None) -> dict[str, A
                 f"{text} has no fingerprint",
                 expected="a target of Vitis AI 1.3 or later",
                 found=f"{dpu.name}, which DNNDK and Vitis AI 1.0 to 1.2 describe by a DCF",
-                remedy="name a release with --toolchain, or a fingerprint",
+                remedy=_with_fingerprints(text),
             )
         sides.append({"target": text, **_identity(dpu)})
     fingerprints = [side["fingerprint"] for side in sides]
@@ -232,9 +232,18 @@ def _compiled(report: BoardReport, text: str | None, release: str | None) -> Tar
             f"nothing compiled for {text} holds a fingerprint",
             expected="a release from vitis-ai-1.3 on",
             found=target.toolchain.name if target.toolchain else target.dpu.name,
-            remedy="name the release: --toolchain vitis-ai-3.5",
+            remedy=_with_fingerprints(text),
         )
     return target
+
+
+def _with_fingerprints(text: str) -> str:
+    """Which release gives the target a fingerprint."""
+    board = next((item for item in targets.boards() if item.name == text.lower()), None)
+    names = [chain.name for chain in board.toolchains if chain.fingerprint] if board else []
+    if names:
+        return f"name a release: --toolchain {names[-1]}"
+    return "no release gives it one: compare its DCF with what `dexplorer -w` prints on the board"
 
 
 def _compiled_facts(target: Target | None) -> dict[str, Any] | None:

@@ -77,6 +77,13 @@ def test_a_fingerprint_without_0x_leaves_no_release_to_choose(capsys):
         assert "argmax" in said
 
 
+def test_what_has_no_fingerprint_is_told_what_has(capsys):
+    assert "--toolchain vitis-ai-3.5" in run(capsys, "zcu104", "zcu102", "--toolchain", "dnndk-3.1")[1]
+    assert "`dexplorer -w`" in run(capsys, "zedboard", "zcu104")[1]
+    code, said = run(capsys, "0x10100001601040722")
+    assert (code, "up to 16 hexadecimal digits" in said) == (2, True)
+
+
 def test_one_board_as_json(capsys):
     facts = json.loads(run(capsys, "zcu104", "--toolchain", "vitis-ai-2.5", "--json")[1])
     assert facts["dpu"]["fingerprint"] == "0x101000016010407"

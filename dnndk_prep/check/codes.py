@@ -25,6 +25,7 @@ _RULES: Mapping[str, str] = {
 _FINDINGS: Mapping[str, str] = {
     "channels_first": LAYOUT,
     "depthwise_multiplier": BATCH_NORM,
+    "half_pixels": RESIZE,
     "hard_sigmoid": ACTIVATION,
     "integer_concat": SIZES,
     "leaky_form": SLOPE,

@@ -156,6 +156,12 @@ CASES: tuple[tuple[str, Make, Make, str], ...] = (
         lambda b: b.pool(b.image(64), "MaxPool", 22),
         "tf1",
     ),
+    (
+        "half_pixels",
+        lambda b: b.op("ResizeBilinear", b.image(8, 8), b.ints(16, 16), name=LAYER, half_pixel_centers=True),
+        lambda b: b.op("ResizeBilinear", b.image(8, 8), b.ints(16, 16), name=LAYER),
+        "tf2",
+    ),
     ("pool_scale", lambda b: b.pool(b.image(8), "AvgPool", 7), lambda b: b.pool(b.image(8), "AvgPool", 4), "tf2"),
     (
         "idle_channels",

@@ -28,6 +28,7 @@ BOTH: tuple[Look, ...] = (
     graph.extra_output,
     layers.idle_channels,
     values.pool_scale,
+    values.half_pixels,
 )
 LOOKS: dict[str, tuple[Look, ...]] = {
     "tf1": (

@@ -165,6 +165,19 @@ def split_pool(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def half_pixels(scene: Scene) -> Iterator[Finding]:
+    for op in scene.ops("ResizeBilinear"):
+        if op.attrs.get("half_pixel_centers"):
+            yield Finding(
+                "half_pixels",
+                INFO,
+                op.name,
+                "a bilinear resize with half_pixel_centers: by the rules of Vitis AI 3.5 the DPU does it by 2 and 4; "
+                "of earlier compilers no source tells",
+                "nearest, which is the same in all releases; or hold what the board gives against the float graph",
+            )
+
+
 # The product with which the DPU divides by the area of an average pool, over the area: as measured.
 POOL_SCALES = {3: (9 * 7, 64), 5: (25 * 10, 256), 6: (36 * 7, 256), 7: (49 * 21, 1024), 14: (196 * 21, 4096)}
 

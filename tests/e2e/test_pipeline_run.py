@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -123,29 +124,6 @@ def test_the_reports_json_follows_its_schema_and_the_page_draws_each_node(shippe
     assert page.count("data:image/png;base64,") == 100
 
 
-@pytest.fixture
-def copied(shipped: Path, tmp_path: Path) -> Path:
-    """A copy of the shipped folder after its run, for tests that run some of it otherwise."""
-    return Path(shutil.copytree(shipped, tmp_path / "copy"))
-
-
-def test_all_three_sources_give_the_same_frozen_graph(copied: Path):
-    graphs = [(copied / "workspace" / "freeze_graph" / "frozen_graph.pb").read_bytes()]
-    for source in ("checkpoint", "json_weights"):
-        pipeline(copied, "--set", f"keras_2_tf.source={source}", "--from", "keras_2_tf", "--to", "freeze_graph")
-        graphs.append((copied / "workspace" / "freeze_graph" / "frozen_graph.pb").read_bytes())
-    assert len(set(graphs)) == 1
-
-
-def test_kept_variables_go_through_the_graph_stages(copied: Path):
-    done = pipeline(copied, "--set", "freeze_graph.keep_vars=[conv1/kernal]", "--to", "freeze_graph", code=4)
-    assert "conv1/kernel" in done.stderr
-    done = pipeline(copied, "--set", "freeze_graph.keep_vars=[conv1/kernel]", "--to", "export", code=4)
-    assert facts(copied, "freeze_graph")["kept_variables"] == ["conv1/kernel"]
-    assert facts(copied, "optimize_for_inference")["proof"]["probe"]["max_abs_diff"] <= 1e-5
-    assert "take no graph with variables" in done.stderr
-
-
 def test_a_users_model_is_taken_in_unchanged(shipped: Path, tmp_path: Path):
     model = shipped / "workspace" / "train_save" / "k_complete_model.h5"
     (tmp_path / "pipeline.yaml").write_text(
@@ -182,38 +160,63 @@ dataset: {name: npz, path: ../small.npz}
 train_save: {epochs: 2, batch_size: 64}
 preprocess: {channels: gray, scale: 0.004}
 """
-PARTS = ("train", "test")
+EXAMPLES, PARTS = 192, ("train", "test")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder beside the data in which a small training went to its end."""
+    """A folder beside the data in which a small training went to its end, and on to the frozen graph."""
     parent = tmp_path_factory.mktemp("training")
     sample = np.load(ROOT / "dnndk_prep" / "data" / "fashion_mnist_8k.npz")
-    images = {f"x_{part}": np.pad(sample[f"x_{part}"][:600], ((0, 0), (2, 2), (2, 2)))[..., None] for part in PARTS}
-    labels = {f"y_{part}": sample[f"y_{part}"][:600].astype(np.int64) for part in PARTS}
+    images = {
+        f"x_{part}": np.pad(sample[f"x_{part}"][:EXAMPLES], ((0, 0), (2, 2), (2, 2)))[..., None] for part in PARTS
+    }
+    labels = {f"y_{part}": sample[f"y_{part}"][:EXAMPLES].astype(np.int64) for part in PARTS}
     np.savez(parent / "small.npz", **images, **labels)
     (parent / "whole").mkdir()
     (parent / "whole" / "pipeline.yaml").write_text(FAST)
-    pipeline(parent / "whole", "--to", "train_save")
+    pipeline(parent / "whole", "--to", "freeze_graph")
     return parent / "whole"
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
-def test_an_interrupted_training_ends_as_an_undisturbed_one(undisturbed: Path, kind: signal.Signals):
-    broken = undisturbed.parent / kind.name
+@pytest.fixture
+def copied(undisturbed: Path) -> Iterator[Path]:
+    """A copy of the small run beside its data, for tests that run some of it otherwise."""
+    folder = Path(shutil.copytree(undisturbed, undisturbed.parent / "copy"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_all_three_sources_give_the_same_frozen_graph(copied: Path):
+    graphs = [(copied / "workspace" / "freeze_graph" / "frozen_graph.pb").read_bytes()]
+    for source in ("checkpoint", "json_weights"):
+        pipeline(copied, "--set", f"keras_2_tf.source={source}", "--from", "keras_2_tf", "--to", "freeze_graph")
+        graphs.append((copied / "workspace" / "freeze_graph" / "frozen_graph.pb").read_bytes())
+    assert len(set(graphs)) == 1
+
+
+def test_kept_variables_go_through_the_graph_stages(copied: Path):
+    done = pipeline(copied, "--set", "freeze_graph.keep_vars=[conv1/kernal]", "--to", "freeze_graph", code=4)
+    assert "conv1/kernel" in done.stderr
+    done = pipeline(copied, "--set", "freeze_graph.keep_vars=[conv1/kernel]", "--to", "export", code=4)
+    assert facts(copied, "freeze_graph")["kept_variables"] == ["conv1/kernel"]
+    assert facts(copied, "optimize_for_inference")["proof"]["probe"]["max_abs_diff"] <= 1e-5
+    assert "take no graph with variables" in done.stderr
+
+
+def test_an_interrupted_training_ends_as_an_undisturbed_one(undisturbed: Path):
+    broken = undisturbed.parent / "broken"
     broken.mkdir()
     (broken / "pipeline.yaml").write_text(FAST)
     command = [sys.executable, "-m", "dnndk_prep", "run", "pipeline.yaml", "--to", "train_save"]
     process = subprocess.Popen(command, cwd=broken, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert any("epoch 1/2" in line for line in process.stdout)
-    process.send_signal(kind)
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    if kind is signal.SIGINT:
-        assert process.returncode == 130
-        assert "train_save interrupted; go on with:" in err
-        assert "Traceback" not in err
+    assert process.returncode == 130
+    assert "train_save interrupted; go on with:" in err
+    assert "Traceback" not in err
     done = pipeline(broken, "--to", "train_save")
     assert "training goes on after epoch 1" in done.stdout
     for name in ("k_complete_model.h5", "model.keras", "k_model_weights.h5"):

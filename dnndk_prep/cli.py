@@ -19,6 +19,7 @@ from dnndk_prep import (
     pipeline_commands,
     quantize_command,
     start_commands,
+    sweep_command,
     target_commands,
 )
 from dnndk_prep.errors import DnndkPrepError, UsageError, unknown_name
@@ -108,6 +109,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     pipeline_commands.add_commands(commands)
+    sweep_command.add_commands(commands)
     start_commands.add_commands(commands)
     _add_inspect(commands.add_parser("inspect", help="say what a model file holds", description=described(inspect)))
     graph_commands.add_commands(commands)

@@ -194,7 +194,7 @@ def _annotation(keys: Place, schema: type[Section] = Config) -> Any:
             annotation = get_args(annotation)[1]
             continue
         fields = _fields(annotation)
-        annotation = fields[key].annotation if key in fields else None
+        annotation = fields[str(key)].annotation if key in fields else None
     return annotation
 
 

@@ -24,7 +24,7 @@ def page() -> str:
 def _entry(one: Explanation) -> str:
     parts = [f"## {one.code}: {one.title}", f"Cause: {one.cause}"]
     parts += [f"What dnndk-prep does: {one.handled}"] if one.handled else []
-    return "\n\n".join([*parts, f"What to do: {one.remedy}", f"```\n{one.example}\n```\n"])
+    return "\n\n".join([*parts, f"What to do: {one.remedy}", f"```text\n{one.example}\n```\n"])
 
 
 def _anchor(one: Explanation) -> str:

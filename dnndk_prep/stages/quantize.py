@@ -24,6 +24,7 @@ from dnndk_prep.quant.calibration import Batch
 from dnndk_prep.quant.calibration_data import require_like, require_meaning
 from dnndk_prep.quant.files import Written, write
 from dnndk_prep.quant.layer_error import worst
+from dnndk_prep.quant.progress import bar
 from dnndk_prep.quant.settings import Settings
 from dnndk_prep.quant.simulation import Simulation
 from dnndk_prep.quant.vendor import Plan, Quantization, plan, quantize
@@ -53,7 +54,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     graph = GraphArtifact.load(ctx.inputs["optimize_for_inference"])
     arrays = _arrays(ctx.inputs["calib_input"], graph)
     _check(ctx, graph, arrays)
-    batches = _batches(arrays, ctx.cfg.calibration.batch_size)
+    count, batches = _batches(arrays, ctx.cfg.calibration.batch_size)
     first, notes = require_meaning(batches())
     fed = {spec.name: [None, *arrays[spec.name].shape[1:]] for spec in graph.inputs}
     try:
@@ -65,7 +66,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         found = best(graph.graph_def, graph.output_names, made, list(batches()))
         quantized, runs = found.quantization, {"vendor": found.vendor, "best": found.quantization}
     else:
-        quantized = quantize(made, batches())
+        quantized = quantize(made, bar(batches(), "calibration", count))
         runs = {"vendor": quantized}
     written = write(ctx.out, quantized, batches(), first)
     accuracy = _accuracy(ctx, graph, runs)
@@ -79,7 +80,8 @@ def _plan(ctx: StageContext, graph: GraphArtifact, fed: Mapping[str, list[int | 
             raise StageError(f"the vendor's quantizers take no graph with {what}", found=", ".join(found))
     flags = ctx.cfg.quantize.model_dump(exclude={"mode"})
     begin = _begin(ctx, graph)
-    return plan(graph.graph_def, [begin[name] for name in fed], graph.output_names, fed, Settings(**flags))
+    starts, is_faithful = [begin[name] for name in fed], ctx.cfg.quantize.mode == "vendor"
+    return plan(graph.graph_def, starts, graph.output_names, fed, Settings(**flags), is_faithful)
 
 
 def _begin(ctx: StageContext, graph: GraphArtifact) -> dict[str, str]:
@@ -140,15 +142,15 @@ def _require_count(problem: str, expected: int, found: int) -> None:
         )
 
 
-def _batches(arrays: Mapping[str, np.ndarray], size: int) -> Callable[[], Iterator[Batch]]:
-    """What input_fn.py gives for each number: full batches alone."""
+def _batches(arrays: Mapping[str, np.ndarray], size: int) -> tuple[int, Callable[[], Iterator[Batch]]]:
+    """What input_fn.py gives for each number: full batches alone, and how many there are."""
     count = min(len(array) for array in arrays.values()) // size
 
     def batches() -> Iterator[Batch]:
         for i in range(count):
             yield {name: array[i * size : (i + 1) * size] for name, array in arrays.items()}
 
-    return batches
+    return count, batches
 
 
 def _accuracy(ctx: StageContext, graph: GraphArtifact, made: Mapping[str, Quantization]) -> dict[str, Any]:

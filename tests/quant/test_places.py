@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 from nets import Net, fixes
 
+from dnndk_prep.quant.vendor import Plan, quantize
+
 W, A, D = 0, 1, 2
 CONV = {"x": A, "c/k": W}
 
@@ -213,6 +215,12 @@ def test_atrous_convolutions():
     assert [group.layer for group in made.places.groups] == ["c"]
 
 
+def left_in_float(made: Plan) -> list[str]:
+    """The layers of which a note says so."""
+    notes = quantize(made, [{"x": np.ones((2, 8, 8, 4), np.float32)}]).notes
+    return [note.split(":")[0] for note in notes if "leaves this layer in float" in note]
+
+
 def transposed(net: Net, size: str, source: str = "x") -> str:
     attrs = {"strides": [1, 2, 2, 1], "padding": "SAME", "data_format": "NHWC"}
     return net.op("Conv2DBackpropInput", "up", size, net.weights("up/k", 3, 3, 4, 4), source, **attrs)
@@ -229,8 +237,10 @@ def test_transposed_convolutions_by_how_their_size_is_given():
     sizes = [net.const(f"s{i}", value, np.int32) for i, value in enumerate((16, 16, 4))]
     net.put_int("Pack", "size", "n", *sizes)
     transposed(net, "size")
-    # The form of TensorFlow 2: none of its own, and nothing is said.
+    # The form of TensorFlow 2: none of its own.
     assert fixes(net.plan()) == {"x": A}
+    assert left_in_float(net.plan()) == ["up"]
+    assert left_in_float(net.plan(ignore_nodes=("up",))) == []
 
 
 def test_an_inner_node_as_input():

@@ -10,7 +10,10 @@ import tensorflow as tf
 from nets import Net, fixes, ops, values
 
 from dnndk_prep.errors import StageError
+from dnndk_prep.quant.network import to_graph_def
+from dnndk_prep.quant.settings import Settings
 from dnndk_prep.quant.vai_q_tf1.pools import scale_factor
+from dnndk_prep.quant.vendor import plan
 
 
 def folded(net: Net, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -207,6 +210,38 @@ def test_minimum_of_relu_is_relu6_whatever_the_constant():
     made = net.plan()
     assert ops(made)["m"] == "Relu6"
     assert "ceiling 1 for 6" in made.prepared.notes[0]
+    right = plan(to_graph_def(net.nodes), ["x"], ["m"], {}, Settings(), is_faithful=False)
+    assert ops(right)["m"] == "Minimum"
+    assert not right.prepared.notes
+
+
+@pytest.mark.parametrize(("keep_dims", "last"), [(True, "m/mul"), (False, "m/squeeze")])
+def test_averages_as_outputs_have_their_factor_unless_it_is_done_as_the_vendor_does(keep_dims: bool, last: str):
+    net = Net()
+    net.mean("m", net.biased("c", "x"), keep_dims=keep_dims)
+    made = net.plan()
+    assert made.prepared.outputs == ("m",)
+    assert f"up to {last}" in made.prepared.notes[0]
+    right = plan(to_graph_def(net.nodes), ["x"], ["m"], {}, Settings(), is_faithful=False)
+    assert right.prepared.outputs == (last,)
+    assert right.ends == [f"{last}/aquant"]
+    assert not right.prepared.notes
+
+
+def test_hard_sigmoids_of_other_constants_are_told():
+    for three, sixth, is_told in ((3, 1 / 6, False), (1, 1 / 6, True), (3, 0.5, True)):
+        net = Net()
+        net.op("Relu6", "six", net.op("AddV2", "plus", net.biased("c", "x"), net.const("three", three)))
+        net.conv("d", net.op("Mul", "h", "six", net.const("sixth", sixth)))
+        assert any("hard-sigmoid" in note for note in net.plan().prepared.notes) == is_told
+
+
+def test_large_pools_with_strides_of_their_own_are_told():
+    net = Net((None, 64, 32, 4))
+    net.pool("p", net.biased("c", "x"), (32, 16))
+    assert not any("strides" in note for note in net.plan().prepared.notes)
+    net.nodes[-1].attrs["strides"].list.i[1] = 1
+    assert any("without its strides" in note for note in net.plan().prepared.notes)
 
 
 def test_leaky_alphas():

@@ -20,6 +20,7 @@ from dnndk_prep.quant.best.trial import Trial, constants_of
 from dnndk_prep.quant.calibration import Batch, calibrate
 from dnndk_prep.quant.fixed import with_fix_neurons
 from dnndk_prep.quant.network import Node, by_name
+from dnndk_prep.quant.progress import bar
 from dnndk_prep.quant.vai_q_tf1.adjust import Change
 from dnndk_prep.quant.vai_q_tf1.places import locate
 from dnndk_prep.quant.vendor import Plan, Quantization, quantize
@@ -87,7 +88,7 @@ def best(
     fixed amount of work allows. The result is never worse than the vendor's on the examples that are held out; where
     nothing is gained it is the vendor's. Raises StageError as the vendor's calibration does.
     """
-    vendor = quantize(plan, iter(batches))
+    vendor = quantize(plan, bar(batches, "calibration", len(batches)))
     search = _Search(graph_def, plan, divided(plan.nodes, batches), outputs)
     with Trial(plan.nodes, _compared(plan)) as trial:
         before = search.held(Judge(plan, trial), State(vendor.positions, constants_of(plan.nodes)))
@@ -115,7 +116,8 @@ def _equalized(search: _Search, vendor: Quantization) -> _Candidate:
                 nodes, _ = equalized(plan.prepared.nodes, chosen, ranges, kind)
                 tries[name] = _replanned(plan, nodes)
     known = {"none": {name: one.position for name, one in vendor.seen.items()}}
-    candidates = [_candidate(search, name, one, known.get(name)) for name, one in tries.items()]
+    waiting = bar(tries.items(), "equalization", len(tries), "try")
+    candidates = [_candidate(search, name, one, known.get(name)) for name, one in waiting]
     search.facts["equalization"] = {one.kind: one.error for one in candidates}
     chosen_one = min(candidates, key=lambda one: one.error)
     for one in candidates:

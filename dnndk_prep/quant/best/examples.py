@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dnndk_prep.quant.calibration import Batch, takes_any_batch
+from dnndk_prep.quant.calibration import Batch, example_count, takes_any_batch
 from dnndk_prep.quant.network import Node
 
 # Input values in all examples together, and in a batch; examples at most.
@@ -56,4 +56,4 @@ def _small(given: Sequence[Batch]) -> list[Batch]:
 
 
 def _count(batches: Sequence[Batch]) -> int:
-    return sum(len(next(iter(batch.values()))) for batch in batches)
+    return sum(map(example_count, batches))

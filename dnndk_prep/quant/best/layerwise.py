@@ -13,6 +13,7 @@ from dnndk_prep.quant.best.rounding import Moments, corrected_bias, learned, out
 from dnndk_prep.quant.best.search import Judge, State, fresh_bias_position
 from dnndk_prep.quant.best.trial import Trial, constants_of
 from dnndk_prep.quant.calibration import Batch
+from dnndk_prep.quant.progress import bar
 
 # Weights are tried at these positions beside the one that the vendor's method chose.
 STEPS = (0, 1, -1)
@@ -57,7 +58,7 @@ def accepted(
         current = current.holding(one.constants).moved(one.positions)
     least = error(current)
     gains: dict[str, float | None] = {}
-    for one in found:
+    for one in bar(found, "layers", len(found), "layer"):
         names = [*one.constants]
         without = current.holding({name: state.constants[name] for name in names})
         without = without.moved({name: state.positions[name] for name in names})

@@ -16,6 +16,7 @@ import numpy as np
 from dnndk_prep.quant.best.search import Judge, Outputs, State
 from dnndk_prep.quant.best.trial import rounded_values
 from dnndk_prep.quant.calibration import Batch
+from dnndk_prep.quant.progress import bar
 
 REACH = 1.0
 # The first and the last update, in steps of the grid, times the number of updates: however many there are, a weight can
@@ -78,7 +79,7 @@ def learned_state(
     adam = {name: _Adam(first[name].shape) for name in names}
     best, least = state, held_out(state)
     every = max(1, updates // looks)
-    for i in range(updates):
+    for i in bar(range(updates), "learned rounding", updates, "update"):
         k = i % len(batches)
         rate = FIRST_RATE / updates * (LAST_RATE / FIRST_RATE) ** (i / max(1, updates - 1))
         trial = state.holding({name: value.astype(np.float32) for name, value in current.items()})

@@ -9,8 +9,9 @@ import numpy as np
 
 from dnndk_prep.quant.best.rounding import Moments
 from dnndk_prep.quant.best.trial import Trial
-from dnndk_prep.quant.calibration import Batch
+from dnndk_prep.quant.calibration import Batch, example_count
 from dnndk_prep.quant.network import Node, by_name
+from dnndk_prep.quant.progress import bar
 from dnndk_prep.quant.vai_q_tf1.places import Group
 
 # Places of the output, over all examples, for each weight of an output channel; no more are looked at than these.
@@ -150,8 +151,8 @@ def collect(
 ) -> dict[str, Moments]:
     """The moments of each layer by its name, in one pass over the batches."""
     sums = {layer.name: Sums(layer, i) for i, layer in enumerate(found)}
-    examples = sum(len(next(iter(batch.values()))) for batch in batches)
-    for batch in batches:
+    examples = sum(map(example_count, batches))
+    for batch in bar(batches, "layers' outputs", len(batches)):
         inputs = rounded.run(batch, values, positions, [layer.node.inputs[0] for layer in found])
         outputs = exact.run(batch, float_values, {}, [layer.end for layer in found])
         for layer, x, y in zip(found, inputs, outputs, strict=True):

@@ -12,6 +12,7 @@ from dnndk_prep.quant import pow2
 from dnndk_prep.quant.best.trial import Trial, constants_of, rounded_values
 from dnndk_prep.quant.calibration import Batch
 from dnndk_prep.quant.network import Node
+from dnndk_prep.quant.progress import bar
 from dnndk_prep.quant.vai_q_tf1.adjust import adjusted
 from dnndk_prep.quant.vendor import Plan
 
@@ -102,7 +103,7 @@ def shifted_activations(
     """
     least, kept = error(state), held_out(state)
     moved: dict[str, int] = {}
-    for name in judge.trial.moving:
+    for name in bar(judge.trial.moving, "positions", len(judge.trial.moving), "tensor"):
         for step in (1, -1):
             trial = state.moved({name: state.positions[name] + step})
             if judge.final_positions(trial) == judge.final_positions(state):

@@ -19,12 +19,14 @@ HARD_SIGMOID_SCALE = 6.0 * 2731 / 16384.0
 HARD_SIGMOID = "vitis_hard_sigmoid_mul"
 
 
-def relu6_of_minimum(nodes: Sequence[Node], notes: list[str]) -> list[Node]:
-    """Minimum(Relu(x), c) as Relu6, whatever c is."""
+def relu6_of_minimum(nodes: Sequence[Node], notes: list[str], is_faithful: bool = True) -> list[Node]:
+    """Minimum(Relu(x), c) as Relu6; if it `is_faithful`, whatever c is."""
 
-    def make(match: Match, read: frozenset[str]) -> Replacement:
+    def make(match: Match, read: frozenset[str]) -> Replacement | None:
         source, ceiling = match.inputs[0].inputs[0].node, match.inputs[1].node.array
         if not np.all(ceiling == 6):
+            if not is_faithful:
+                return None
             notes.append(
                 f"{match.node.name}: vai_q_tensorflow takes the ceiling {float(ceiling.reshape(-1)[0]):g} for 6, "
                 "and so is it here; the float result is another one"
@@ -71,10 +73,16 @@ def leaky_relus(nodes: Sequence[Node]) -> list[Node]:
     return replace_all(current, op("LeakyRelu", ANY), make)
 
 
-def hard_sigmoids(nodes: Sequence[Node]) -> list[Node]:
+def hard_sigmoids(nodes: Sequence[Node], notes: list[str]) -> list[Node]:
     """relu6(x + 3) / 6 gets a factor behind it."""
 
     def make(match: Match, read: frozenset[str]) -> Replacement:
+        three, sixth = match["three"].array, match["sixth"].array
+        if not np.allclose(three, 3) or not np.allclose(sixth, 6 if match.node.op == "RealDiv" else 1 / 6):
+            notes.append(
+                f"{match.node.name}: vai_q_tensorflow takes this for the hard-sigmoid relu6(x + 3) / 6, which it is "
+                "not, and gives it at least 7 places behind the point"
+            )
         name = f"{match.node.name}/{HARD_SIGMOID}"
         made = [
             *(match.node, match["sixth"], match["relu6"], match["add"], match["three"], match["input"]),

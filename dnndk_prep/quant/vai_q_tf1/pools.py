@@ -39,7 +39,7 @@ def means_as_pools(nodes: Sequence[Node], shape: Shape) -> list[Node]:
     return replace_all(nodes, op("Mean", ANY, CONST), make)
 
 
-def split_large(nodes: Sequence[Node]) -> list[Node]:
+def split_large(nodes: Sequence[Node], notes: list[str]) -> list[Node]:
     """A pool of a large kernel as two, each with the kernel as its stride."""
 
     def make(match: Match, read: frozenset[str]) -> Replacement:
@@ -49,6 +49,11 @@ def split_large(nodes: Sequence[Node]) -> list[Node]:
             return Replacement([pool])
         (first_h, second_h), (first_w, second_w) = _factors(height), _factors(width)
         padding = pool.attrs["padding"].s.decode()
+        if tuple(pool.attrs["strides"].list.i)[1:3] != (height, width):
+            notes.append(
+                f"{pool.name}: vai_q_tensorflow splits this pool in two without its strides, and so is it here; "
+                "the float result is another one"
+            )
         first = _pool(f"{pool.name}{SPLIT}", pool.op, pool.inputs[0], (first_h, first_w), padding)
         return Replacement([first, _pool(pool.name, pool.op, first.name, (second_h, second_w), padding)])
 

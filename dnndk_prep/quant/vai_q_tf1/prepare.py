@@ -20,6 +20,8 @@ from dnndk_prep.quant.vai_q_tf1.equalize import equalized
 FOLDED = ("BiasAdd", "Add", "AddV2", "Mul", "Identity", "IdentityN", *batch_norms.NORMS)
 # What takes an array; the default of the second one is for inputs that nobody names.
 FED = ("Placeholder", "PlaceholderWithDefault")
+# What gets nodes for the DPU behind it, and their names: averages, and the last step of a hard-sigmoid.
+ADDED_BEHIND = {"AvgPool": ("mul", "squeeze"), "Mul": (forms.HARD_SIGMOID,), "RealDiv": (forms.HARD_SIGMOID,)}
 Shapes = Mapping[str, Sequence[int | None]]
 
 
@@ -64,11 +66,17 @@ def fed_for(nodes: dict[str, Any], inputs: Sequence[str]) -> list[str]:
 
 
 def prepare(
-    nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str], fed: Shapes, settings: Settings
+    nodes: Sequence[Node],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    fed: Shapes,
+    settings: Settings,
+    is_faithful: bool = True,
 ) -> Prepared:
     """What vai_q_tensorflow makes of a frozen graph; `fed` are the shapes of the placeholders, sizes free or not.
 
-    Raises StageError for what it cannot prepare.
+    Unless it `is_faithful`, a minimum stays one where its ceiling is not 6, and the factor behind an average or
+    hard-sigmoid that is an output is part of it. Raises StageError for what it cannot prepare.
     """
     notes: list[str] = []
     _require_ends(nodes, inputs, outputs)
@@ -77,7 +85,7 @@ def prepare(
     shapes = {**fed, **_inner_shapes(constant, inner, fed)}
     plain = without_identities(main, {*inputs, *outputs})
     plain = with_own_constants(plain)
-    plain = forms.relu6_of_minimum(plain, notes)
+    plain = forms.relu6_of_minimum(plain, notes, is_faithful)
     plain = forms.hard_swish_order(plain)
     merged = batch_norms.fold_products(batch_norms.fold(batch_norms.split(plain), notes))
     notes += _left_norms(merged)
@@ -85,8 +93,8 @@ def prepare(
         merged = equalized(merged, inputs, outputs, bool(settings.replace_relu6), notes)
     if settings.simulate_dpu:
         notes += _means_of_norms(merged, {item.name for item in plain if item.op in batch_norms.NORMS})
-        merged = _as_on_dpu(merged, shapes, settings)
-    ends = _ends(merged, plain, outputs, notes)
+        merged = _as_on_dpu(merged, shapes, settings, notes)
+    ends = _ends(merged, plain, outputs, notes, is_faithful)
     feeds = fed_for(by_name(constant), inputs)
     return Prepared(tuple(merged), tuple(inputs), tuple(feeds), tuple(ends), tuple(upstream), inner, tuple(notes))
 
@@ -138,13 +146,13 @@ def _inner_shapes(nodes: Sequence[Node], inner: Mapping[str, Node], fed: Shapes)
     return {name: sizes for name in inner if (sizes := tools.sizes(name)) is not None}
 
 
-def _as_on_dpu(nodes: Sequence[Node], fed: Shapes, settings: Settings) -> list[Node]:
+def _as_on_dpu(nodes: Sequence[Node], fed: Shapes, settings: Settings, notes: list[str]) -> list[Node]:
     current = pools.means_as_pools(nodes, shapes_of(nodes, fed).sizes)
-    current = pools.scaled(pools.split_large(current), bool(settings.scale_all_avgpool))
+    current = pools.scaled(pools.split_large(current, notes), bool(settings.scale_all_avgpool))
     current = forms.leaky_relus(current)
     if settings.replace_sigmoid:
         current = forms.sigmoids_as_hard_sigmoids(current)
-    return forms.hard_sigmoids(current)
+    return forms.hard_sigmoids(current, notes)
 
 
 def _left_norms(nodes: Sequence[Node]) -> list[str]:
@@ -162,7 +170,9 @@ def _means_of_norms(nodes: Sequence[Node], norms: set[str]) -> list[str]:
     ]
 
 
-def _ends(nodes: Sequence[Node], before: Sequence[Node], outputs: Sequence[str], notes: list[str]) -> list[str]:
+def _ends(
+    nodes: Sequence[Node], before: Sequence[Node], outputs: Sequence[str], notes: list[str], is_faithful: bool
+) -> list[str]:
     """The outputs, and by which node they are given now, where the quantizer itself would not find them again."""
     named, old = by_name(nodes), by_name(before)
     found = []
@@ -181,17 +191,22 @@ def _ends(nodes: Sequence[Node], before: Sequence[Node], outputs: Sequence[str],
             end = made[-1] if made else old[end].sources[0]
         if end != name:
             notes.append(f"{name}: vai_q_tensorflow stops at an output that it folds away; {end} gives its value")
-        elif named[name].op == "AvgPool" and old.get(name) is not None:
-            scaled = f"{name}/mul" in named
-            if scaled:
+        elif (last := _added_behind(named, name)) != name:
+            if is_faithful:
                 notes.append(
-                    f"{name}: this output is an average without the DPU's scale, since what vai_q_tensorflow puts "
-                    "behind it is not part of the output; name a later node as the output"
+                    f"{name}: this output is what the graph computes without the DPU's scale and what else "
+                    f"vai_q_tensorflow puts behind it, up to {last}; name a later node as the output"
                 )
-        elif f"{name}/{forms.HARD_SIGMOID}" in named:
-            notes.append(
-                f"{name}: this output is a hard-sigmoid without the DPU's scale, since what vai_q_tensorflow puts "
-                "behind it is not part of the output; name a later node as the output"
-            )
+            else:
+                end = last
         found.append(end)
     return found
+
+
+def _added_behind(named: Mapping[str, Node], name: str) -> str:
+    """The last of the nodes that were added behind one for the DPU: they begin with its name."""
+    last = name
+    for added in (f"{name}/{part}" for part in ADDED_BEHIND.get(named[name].op, ())):
+        if added in named and named[added].sources[0] == last:
+            last = added
+    return last

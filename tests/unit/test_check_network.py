@@ -113,6 +113,18 @@ def test_subgraphs_follow_each_other():
     assert sorted(where) == sorted(node.node for node in result.nodes if node.placement != "folded")
 
 
+def test_what_waits_for_the_cpu_alone_runs_with_what_is_behind_it():
+    """Two inputs: the one through the CPU, the other straight to the DPU, which need not run twice."""
+
+    def make(b: Build) -> None:
+        late = b.op("Tanh", b.biased(b.op("Tanh", b.image(), name="first")), name="second")
+        b.op("Add", b.biased(late, channels=(8, 8)), b.biased(b.image()), name="sum")
+
+    parts = checked(make).subgraphs
+    assert [part.device for part in parts] == ["cpu", "dpu", "cpu", "dpu"]
+    assert len(parts[-1].nodes) == 5
+
+
 def test_what_is_apart_is_two_subgraphs():
     def make(b: Build) -> tuple[str, ...]:
         return b.biased(b.image()), b.biased(b.image())

@@ -264,6 +264,16 @@ def test_what_nothing_reads_is_named():
     assert [item.node for item in found] == [LAYER]
 
 
+@pytest.mark.parametrize(("family", "severity"), [("tf1", "info"), ("tf2", "warning")])
+def test_each_quantizer_has_its_own_idea_of_a_slope_of_0_1(family, severity):
+    (found,) = [
+        item
+        for item in checked(activation("LeakyRelu", alpha=0.100005), family=family).findings
+        if item.finding == "leaky_slope"
+    ]
+    assert found.severity == severity
+
+
 def test_the_worst_comes_first():
     found = checked(lambda b: b.op("Mean", b.op("Relu", b.op("Mul", b.image(7), b.const(0.5))), b.ints(1, 2))).findings
     assert [item.severity for item in found] == ["error", "warning", "info"]

@@ -8,7 +8,7 @@ from dnndk_prep.check.findings.scene import ERROR, INFO, WARNING, Finding, Scene
 from dnndk_prep.check.forms import ADDS, scalar
 from dnndk_prep.check.fusion import BATCH_NORMS, LAYERS
 from dnndk_prep.check.network import INPUTS, Op
-from dnndk_prep.check.rules.activations import SLOPE
+from dnndk_prep.check.rules.activations import NEAR_SLOPE, SLOPE, SNAPS
 from dnndk_prep.check.rules.pools import SPLIT_AREA, split
 
 
@@ -89,7 +89,7 @@ def leaky_slope(scene: Scene) -> Iterator[Finding]:
         slope = form.number if form.number is not None else 0.0
         if abs(slope - SLOPE) <= 1e-7:
             continue
-        if abs(slope - 0.1) <= 1e-5:
+        if abs(slope - NEAR_SLOPE) <= SNAPS[scene.family]:
             yield Finding(
                 "leaky_slope",
                 INFO,

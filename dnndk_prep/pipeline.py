@@ -13,12 +13,17 @@ from typing import Any
 
 from dnndk_prep import disk_errors, run_lock
 from dnndk_prep.config import Config
-from dnndk_prep.errors import ModelFileError, StageError, UsageError
+from dnndk_prep.errors import StageError, UsageError
 from dnndk_prep.events import Event, Tell
-from dnndk_prep.fingerprint import difference, values_and_files, versions
+from dnndk_prep.fingerprint import difference, versions
+from dnndk_prep.made_of import MadeOf
 from dnndk_prep.run_lock import Made
 from dnndk_prep.stage_list import NAMES, Selection, Stage, entered_at, entry_of
-from dnndk_prep.workspace import STAGE_JSON, StageRecord, Workspace, sha256_file, sha256_outside, state_outside
+from dnndk_prep.workspace import (
+    STAGE_JSON,
+    StageRecord,
+    Workspace,
+)
 
 
 @dataclass(frozen=True)
@@ -40,35 +45,33 @@ class Pipeline:
         self.cfg = cfg
         self._allow_custom_code = allow_custom_code
         self.workspace = Workspace(cfg.workspace)
-        # By key: the hash of a user's file, and the file's state before it was read.
-        self._outside: dict[str, tuple[str, str]] = {}
-        # By stage: what lies in its folder.
-        self._contents: dict[str, dict[str, str]] = {}
+        self._made_of = MadeOf(cfg, self.workspace)
         self._entry = entry_of(cfg.model)
         self._stages = {stage.name: stage for stage in entered_at(self._entry)}
 
     def plan(self, selection: Selection) -> Iterator[Step]:
         """What a run would do, without doing it: a stage after one that runs may run."""
-        self._forget()
+        self._made_of.forget()
         running: list[str] = []
         for stage in self._chosen(selection):
-            if self._is_dropped(stage):
-                yield self._dropped(stage)
-                continue
-            upstream = [name for name in stage.needs if name in running]
-            if selection.force:
-                step = Step(stage, True, "--force")
-            elif upstream:
-                step = Step(stage, True, f"{upstream[0]} runs before it")
-            else:
-                step = self._step(stage)
+            with disk_errors.told("the plan"):
+                step = self._planned(stage, selection.force, running)
             if step.runs:
                 running.append(stage.name)
             yield step
 
+    def _planned(self, stage: Stage, force: bool, running: Sequence[str]) -> Step:
+        if self._is_dropped(stage):
+            return self._dropped(stage)
+        upstream = [name for name in stage.needs if name in running]
+        if force:
+            return Step(stage, True, "--force")
+        return Step(stage, True, f"{upstream[0]} runs before it") if upstream else self._step(stage)
+
     def last_seconds(self, selection: Selection) -> dict[str, float | None]:
         """How long the chosen stages ran the last time; None for those that never ran."""
-        records = {stage.name: self.workspace.record(stage.name) for stage in self._chosen(selection)}
+        with disk_errors.told("the run"):
+            records = {stage.name: self.workspace.record(stage.name) for stage in self._chosen(selection)}
         seconds = {name: _seconds(record) for name, record in records.items()}
         if self.cfg.model.given and seconds.get("train_save", 0) is None:
             # What takes long elsewhere, training, is a copy here.
@@ -93,7 +96,7 @@ class Pipeline:
                 code="K2D-0025",
             )
         with disk_errors.told("the run"), self.workspace.lock(), log or nullcontext():
-            self._forget()
+            self._made_of.forget()
             tell(Event("begin"))
             self._require_before([stage for stage in stages if not self._is_dropped(stage)], tell)
             for stage in stages:
@@ -108,7 +111,7 @@ class Pipeline:
         Raises UsageError where there is no such file, or a run holds the workspace.
         """
         with disk_errors.told("verify-lock"), self.workspace.still():
-            self._forget()
+            self._made_of.forget()
             locked = run_lock.read(lock_file or self.workspace.root / run_lock.FILE)
             found = run_lock.described(
                 {name: self._made_now(name) for name in locked["stages"] if name in self._stages}
@@ -141,15 +144,10 @@ class Pipeline:
 
     def _made_now(self, name: str) -> Made:
         """A stage as it would be recorded with today's code, settings and files, and what lies in its folder."""
-        stage, record, contents = self._stages[name], self.workspace.record(name), self._content(name)
+        stage, record, contents = self._stages[name], self.workspace.record(name), self._made_of.content(name)
         if record is not None and stage.tells_facts and self.workspace.damaged(name, record, contents) is None:
-            return Made(self._fingerprint(stage), _locked(stage, contents))
-        return Made(self._fingerprint(stage), contents)
-
-    def _forget(self) -> None:
-        """What was read for an earlier run counts for that one alone."""
-        self._outside.clear()
-        self._contents.clear()
+            return Made(self._made_of.fingerprint(stage), _locked(stage, contents))
+        return Made(self._made_of.fingerprint(stage), contents)
 
     def _chosen(self, selection: Selection) -> list[Stage]:
         """The stages of the selection. Raises UsageError where a graph that enters later drops all of them."""
@@ -211,7 +209,7 @@ class Pipeline:
         with disk_errors.told(stage.name):
             if "model" in stage.reads:
                 self._scan_model()
-            fingerprint = self._fingerprint(stage)
+            fingerprint = self._made_of.fingerprint(stage)
             started = time.monotonic()
             try:
                 out = self.workspace.begin(stage.name)
@@ -225,7 +223,7 @@ class Pipeline:
                     key=hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest(),
                 )
                 facts = stage.run()(context)
-                self._require_still(stage)
+                self._made_of.require_still(stage)
                 warnings = facts.pop("warnings", [])
                 for warning in warnings:
                     tell(Event("warning", stage.name, warning))
@@ -236,68 +234,24 @@ class Pipeline:
                     "versions": versions(),
                 }
                 record = self.workspace.commit(stage.name, fingerprint, content)
-                self._contents[stage.name] = record.hashes()
+                self._made_of.written(stage.name, record.hashes())
                 return record
+            except Exception:
+                # What a stage says when its folder is gone does not tell why.
+                self.workspace.require_hold()
+                raise
             finally:
                 self.workspace.abandon(stage.name)
 
-    def _require_still(self, stage: Stage) -> None:
-        """Raises ModelFileError where a user's file was written to while the stage read it."""
-        for key, path in self._files(stage).items():
-            sha256, state = self._outside[key]
-            if state_outside(path) != state and sha256_outside(path, key) != sha256:
-                raise ModelFileError(
-                    f"{key} was written to while {stage.name} read it",
-                    expected="files that stay as they are during a run",
-                    found=str(path),
-                    remedy="run again when they are complete",
-                )
-
     def _step(self, stage: Stage) -> Step:
-        record, fingerprint = self.workspace.record(stage.name), self._fingerprint(stage)
+        record, fingerprint = self.workspace.record(stage.name), self._made_of.fingerprint(stage)
         if record is None:
             there = self.workspace.folder(stage.name).exists()
             return Step(stage, True, f"{STAGE_JSON} is gone or was changed" if there else "it has not run yet")
         changed = difference(record.fingerprint, fingerprint)
         if changed is None:
-            changed = self.workspace.damaged(stage.name, record, self._content(stage.name))
+            changed = self.workspace.damaged(stage.name, record, self._made_of.content(stage.name))
         return Step(stage, changed is not None, changed or "nothing changed")
-
-    def _fingerprint(self, stage: Stage) -> dict[str, Any]:
-        values, _ = values_and_files(self.cfg, stage.reads)
-        return {
-            "code": stage.code(),
-            "config": values,
-            "files": {key: self._hash_outside(key, path) for key, path in self._files(stage).items()},
-            "inputs": {name: self._inputs(name, stage.tells_facts) for name in stage.needs},
-            "versions": versions(),
-        }
-
-    def _files(self, stage: Stage) -> dict[str, Path]:
-        return values_and_files(self.cfg, stage.reads)[1]
-
-    def _inputs(self, name: str, with_facts: bool) -> dict[str, str]:
-        """What the stage after `name` reads: as it lies there, which is not always what `name` wrote."""
-        if self.workspace.record(name) is None:
-            return {}
-        hashes = dict(self._content(name))
-        if with_facts:
-            hashes[STAGE_JSON] = sha256_file(self.workspace.folder(name) / STAGE_JSON)
-        return hashes
-
-    def _content(self, name: str) -> dict[str, str]:
-        if name not in self._contents:
-            self._contents[name] = self.workspace.contents(name)
-        return self._contents[name]
-
-    def _hash_outside(self, key: str, path: Path) -> str:
-        if key not in self._outside:
-            try:
-                state = state_outside(path)
-            except OSError:
-                state = ""  # The hash has the clear words.
-            self._outside[key] = sha256_outside(path, key), state
-        return self._outside[key][0]
 
 
 def _seconds(record: StageRecord | None) -> float | None:

@@ -8,69 +8,19 @@ import json
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from dnndk_prep.errors import ModelFileError, StageError, UsageError
+from dnndk_prep.errors import StageError, UsageError
+from dnndk_prep.file_hashes import UNREADABLE, hash_or_reason, sha256_file, walk
 
 STAGE_JSON = "stage.json"
 LOCK = ".lock"
 # stage.json holds under this key the hash of all else in it: its facts are told on by the report.
 SEAL = "sha256"
-# What stands in the place of a hash that cannot be had; no hash begins like this.
-UNREADABLE = "cannot be read: "
-
-
-def sha256_file(path: Path) -> str:
-    """The hash of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_outside(path: Path, key: str) -> str:
-    """The hash of a user's file, or of a folder's relative names and contents.
-
-    Raises ModelFileError if there is no such file, or it cannot be read; `key` is the YAML key that named it.
-    """
-    try:
-        if not path.is_dir():
-            return sha256_file(path)
-        total = hashlib.sha256()
-        for file in _outside_files(path):
-            name = os.fsencode(file.relative_to(path).as_posix())
-            total.update(len(name).to_bytes(8) + name + sha256_file(file).encode())
-        return total.hexdigest()
-    except FileNotFoundError as error:
-        raise ModelFileError(
-            f"{key}: there is no such file or folder",
-            expected="a file or folder that exists",
-            found=error.filename or str(path),
-            remedy=f"correct {key}; a path in the YAML is relative to the YAML's folder",
-            code="K2D-0031",
-        ) from error
-    except OSError as error:
-        raise ModelFileError(
-            f"{key}: it cannot be read",
-            expected="files that this user may read, on a disk that works",
-            found=str(error),
-            remedy="correct their rights, or copy them to another place",
-            code="K2D-0031",
-        ) from error
-
-
-def state_outside(path: Path) -> str:
-    """A hash of what changes when a user's file or folder is written to, without reading it.
-
-    The time of the last change of an inode cannot be set, unlike that of its content. Raises OSError.
-    """
-    files = _outside_files(path) if path.is_dir() else [path]
-    facts = ((str(file), file.stat()) for file in files)
-    told = [(name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) for name, found in facts]
-    return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -107,13 +57,20 @@ class Workspace:
         return self.root / stage
 
     def record(self, stage: str) -> StageRecord | None:
-        """The record of the stage's last good run; None if there is none that can be read."""
+        """The record of the stage's last good run; None if there is none, or it is no record.
+
+        Raises OSError where it is there and the disk does not give it.
+        """
         try:
-            content = json.loads((self.folder(stage) / STAGE_JSON).read_text(encoding="utf-8"))
+            text = (self.folder(stage) / STAGE_JSON).read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+            return None
+        try:
+            content = json.loads(text)
             record = StageRecord(dict(content["fingerprint"]), dict(content["artifacts"]), content)
             record.hashes()
             return record
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
 
     def contents(self, stage: str) -> dict[str, str]:
@@ -121,7 +78,7 @@ class Workspace:
         folder, found = self.folder(stage), {}
         try:
             for path in _files(folder):
-                found[path.relative_to(folder).as_posix()] = _hash_or_reason(path)
+                found[path.relative_to(folder).as_posix()] = hash_or_reason(path)
         except OSError as error:
             found[error.filename or "."] = f"{UNREADABLE}{error.strerror}"
         return found
@@ -193,7 +150,7 @@ class Workspace:
 
     def begin(self, stage: str) -> Path:
         """An empty folder of the stage's name to write its artifacts into, beside the last good one."""
-        self._require_hold()
+        self.require_hold()
         shutil.rmtree(self._new, ignore_errors=True)
         folder = self._new / stage
         folder.mkdir(parents=True)
@@ -212,7 +169,7 @@ class Workspace:
         content[SEAL] = _seal(content)
         (new / STAGE_JSON).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         _flush(new)
-        self._require_hold()
+        self.require_hold()
         self._replace(stage, new)
         return StageRecord(content["fingerprint"], artifacts, content)
 
@@ -230,13 +187,29 @@ class Workspace:
                 return
         except OSError:
             pass  # None yet, or one that cannot be read: it is written anew.
-        self._require_hold()
+        self.require_hold()
         try:
             new.write_text(text, encoding="utf-8")
             _sync(new)
             new.replace(path)
         finally:
             new.unlink(missing_ok=True)
+
+    def require_hold(self) -> None:
+        """Raises StageError where the workspace was removed under the run: another run may hold the one there now."""
+        try:
+            found = (self.root / LOCK).stat()
+            if (found.st_dev, found.st_ino) == self._held:
+                return
+            there = f"another {LOCK} in {self.root}"
+        except (FileNotFoundError, NotADirectoryError) as error:
+            there = f"{self.root / LOCK}: {error.strerror}"
+        raise StageError(
+            "the workspace was removed or replaced while this run used it",
+            expected=f"the {LOCK} that this run holds",
+            found=there,
+            remedy="run again; nothing was written over",
+        )
 
     def _replace(self, stage: str, new: Path) -> None:
         final, old = self.folder(stage), self.root / f".old-{stage}"
@@ -292,22 +265,6 @@ class Workspace:
             remedy="mend that, or give another with --workspace DIR",
         )
 
-    def _require_hold(self) -> None:
-        """Raises StageError where the workspace was removed under the run: another run may hold the one there now."""
-        try:
-            found = (self.root / LOCK).stat()
-            if (found.st_dev, found.st_ino) == self._held:
-                return
-            there = f"another {LOCK} in {self.root}"
-        except OSError as error:
-            there = f"{self.root / LOCK}: {error.strerror}"
-        raise StageError(
-            "the workspace was removed or replaced while this run used it",
-            expected=f"the {LOCK} that this run holds",
-            found=there,
-            remedy="run again; nothing was written over",
-        )
-
 
 def _seal(content: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in content.items() if name != SEAL}
@@ -316,36 +273,8 @@ def _seal(content: Mapping[str, Any]) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """All that lies in a stage's folder and is no folder, in a fixed order, without stage.json. Raises OSError."""
-    found = [path for path in _walk(folder) if path != folder / STAGE_JSON]
+    found = [path for path in walk(folder) if path != folder / STAGE_JSON]
     return sorted(found)
-
-
-def _outside_files(folder: Path) -> list[Path]:
-    """A user's files, those behind links among them, in a fixed order. Raises OSError for a folder that is closed."""
-    return sorted(path for path in _walk(folder, follow=True) if path.is_file())
-
-
-def _walk(folder: Path, follow: bool = False, above: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Everything below that is no folder; a link to a folder is one of these unless links are to be followed.
-
-    A link that leads back to a folder above it is not.
-    """
-    above |= {os.path.realpath(folder)}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = folder / entry.name
-            if not entry.is_dir(follow_symlinks=follow):
-                yield path
-            elif os.path.realpath(path) not in above:
-                yield from _walk(path, follow, above)
-
-
-def _hash_or_reason(path: Path) -> str:
-    try:
-        # No stage writes a link, and to open a pipe would wait for ever.
-        return sha256_file(path) if stat.S_ISREG(path.lstat().st_mode) else f"{UNREADABLE}it is no plain file"
-    except OSError as error:
-        return f"{UNREADABLE}{error.strerror}"
 
 
 def _process(number: str) -> str:

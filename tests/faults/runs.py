@@ -39,11 +39,14 @@ def write_home(folder: Path, yaml: str = YAML, seed: int = 0) -> Path:
 def artifacts(workspace: Path) -> dict[str, str]:
     """The hash of each file in the stages' folders: stage.json and report.json without times.
 
-    Of report.html and report.md, which are report.json for people, only that they are there.
+    Of report.html and report.md, which are report.json for people, only that they are there. A folder that was set
+    aside to be replaced counts where nothing took its place: the next run brings it back.
     """
     found = {}
     for path in sorted(workspace.rglob("*")):
         name = path.relative_to(workspace).as_posix()
+        if name.startswith(".old-") and not (workspace / name.removeprefix(".old-").split("/")[0]).exists():
+            name = name.removeprefix(".old-")
         if path.is_file() and not name.startswith((".", "logs/")):
             found[name] = hashlib.sha256(_without_times(path, name)).hexdigest()
     return found
@@ -55,13 +58,11 @@ def differing(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
 
 
 def broken(workspace: Path) -> list[str]:
-    """Stages whose folder is neither whole nor away, or away although it was there: of a run that was cut off."""
+    """Stages whose folder stands there under its name and is not whole."""
     kept, found = Workspace(workspace), []
-    for folder in workspace.iterdir() if workspace.is_dir() else ():
-        name = folder.name.removeprefix(".old-")
-        if name in NAMES and folder.name == name:
-            record = kept.record(name)
-            found += [name] if record is None or kept.damaged(name, record) else []
+    for name in (name for name in NAMES if (workspace / name).exists()):
+        record = kept.record(name)
+        found += [name] if record is None or kept.damaged(name, record) else []
     return found
 
 

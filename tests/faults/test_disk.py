@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 import subprocess
 import threading
@@ -25,7 +26,7 @@ def unclear(done: Ended, words: str = "") -> str | None:
     """What is wrong with the message of a run that failed: an exit code, a traceback, more than one error, no cause."""
     if done.code not in CODES or "Traceback" in done.err:
         return f"exit code {done.code}: {done.err[-600:]}"
-    if done.err.count("error: ") != 1:
+    if len(re.findall("^error: ", done.err, re.MULTILINE)) != 1:
         return f"not one error: {done.err[-600:]}"
     return None if words in done.err else f"no {words!r} in: {done.err[-600:]}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnndk_prep import cli, pipeline, stage_list
+from dnndk_prep import cli, made_of, pipeline, stage_list
 from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import ModelFileError, StageError, UsageError
 from dnndk_prep.pipeline import Pipeline
@@ -100,7 +100,7 @@ def test_outside_files_count_by_content_not_time_or_path(home: Home, tmp_path: P
 
 def test_version_changes_are_named(home: Home, monkeypatch: pytest.MonkeyPatch):
     home.run()
-    monkeypatch.setattr(pipeline, "versions", lambda: {"tensorflow": "9", "keras": "9", "tf_keras": "9"})
+    monkeypatch.setattr(made_of, "versions", lambda: {"tensorflow": "9", "keras": "9", "tf_keras": "9"})
     assert home.plan()["first"] == "the version of tensorflow changed"
     monkeypatch.undo()
 
@@ -145,10 +145,121 @@ def test_a_killed_replacement_is_mended(home: Home):
     assert not (workspace / ".new-third").exists()
 
 
-def test_disk_errors_are_stage_errors(home: Home):
-    home.fail = ("first", OSError(28, "No space left on device"))
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("Can't decrement id ref count (file write failed: No space left on device)"),
+    ],
+)
+def test_disk_errors_are_stage_errors(home: Home, error: Exception):
+    home.fail = ("first", error)
     with pytest.raises(StageError, match="No space left"):
         home.run()
+    home.fail = ("first", RuntimeError("of another kind"))
+    with pytest.raises(RuntimeError):
+        home.run()
+
+
+def test_facts_that_were_edited_are_made_again(home: Home):
+    """The report tells them on."""
+    home.run()
+    path = home.folder / "workspace" / "second" / "stage.json"
+    path.write_text(path.read_text().replace('"warnings": []', '"warnings": ["all is well"]'))
+    assert home.plan()["second"] == "stage.json was changed since"
+    path.write_text("{")
+    assert home.plan()["second"] == "stage.json is gone or was changed"
+    assert home.run() == ["second"]
+
+
+def test_a_result_of_an_edited_artifact_is_no_result_of_the_right_one(home: Home, monkeypatch: pytest.MonkeyPatch):
+    """`second` is used as it is and edited; made again later, what was made of the edited one is not fresh."""
+    home.run()
+    artifact = home.folder / "workspace" / "second" / "artifact"
+    artifact.write_text("edited")
+    assert home.run(only="third") == ["third"]
+    assert home.run() == ["second", "third"]
+
+
+def test_a_pipeline_reads_its_files_anew_for_each_run(home: Home, tmp_path: Path):
+    model = tmp_path / "a.h5"
+    model.write_bytes(b"one")
+    home.yaml.write_text("model: {path: a.h5}\n")
+    pipeline = Pipeline(load_config(home.yaml))
+
+    def run() -> list[str]:
+        return [step.stage.name for step, _ in pipeline.run(Selection(), lambda text: None) if step.runs]
+
+    assert run() == ["first", "second", "third"]
+    times = model.stat().st_atime_ns, model.stat().st_mtime_ns
+    model.write_bytes(b"two")
+    os.utime(model, ns=times)
+    assert run() == ["first"]
+
+
+def test_a_file_that_is_written_to_during_its_stage(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = tmp_path / "a.h5"
+    model.write_bytes(b"one")
+    home.yaml.write_text("model: {path: a.h5}\n")
+    real = home._stage
+
+    def writing(name: str, ctx) -> dict:
+        if name == "first":
+            model.write_bytes(b"two")
+        return real(name, ctx)
+
+    monkeypatch.setattr(home, "_stage", writing)
+    with pytest.raises(ModelFileError, match=r"model\.path was written to while first read it"):
+        home.run()
+    model.write_bytes(b"two")
+    assert home.run() == ["first", "second", "third"]
+
+
+def verify(home: Home, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[str], str]:
+    code = cli.main(["verify-lock", str(home.yaml), *words])
+    said = capsys.readouterr()
+    return code, said.out.splitlines(), said.err
+
+
+def test_the_lock_file_names_what_differs(home: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "a.h5").write_bytes(b"model")
+    home.yaml.write_text("seed: 1\nmodel: {path: a.h5}\n")
+    assert verify(home, capsys)[0] == 2
+    home.run()
+    lock = home.folder / "workspace" / "run.lock.yaml"
+    kept = lock.read_bytes()
+    code, lines, _ = verify(home, capsys)
+    assert code == 0
+    assert lines == [f"{lock}: 6 artifacts are as locked, and so is all that they were made of"]
+    home.run(force=True)
+    assert lock.read_bytes() == kept
+    (home.folder / "kept.yaml").write_bytes(kept)
+
+    (home.folder / "workspace" / "second" / "artifact").write_text("edited")
+    (tmp_path / "a.h5").write_bytes(b"other")
+    home.yaml.write_text("seed: 2\nmodel: {path: a.h5}\ntarget: {board: kv260}\n")
+    lock.write_text(lock.read_text().replace("  keras: ", "  keras: 0"))
+    code, lines, error = verify(home, capsys)
+    assert code == 4
+    assert "explain K2D-0035" in error
+    names = [line.partition(":")[0] for line in lines]
+    assert names == [
+        "versions.keras", "seed", "settings.target.board", "files.model.path", "stages.first.made_of",
+        "stages.second.artifacts.artifact", "stages.third.made_of",
+    ]  # fmt: skip
+    assert verify(home, capsys, "--lock", str(home.folder / "kept.yaml"))[1] == lines[1:]
+    home.run()
+    assert verify(home, capsys)[0] == 0
+    lock.write_text("stages: {first: no}\n")
+    assert verify(home, capsys)[0] == 2
+
+
+def test_verify_lock_waits_for_no_run(home: Home, capsys: pytest.CaptureFixture[str]):
+    home.run()
+    with Pipeline(load_config(home.yaml)).workspace.lock():
+        code, _, error = verify(home, capsys)
+    assert code == 2
+    assert f"process {os.getpid()}" in error
 
 
 def test_selection(home: Home):

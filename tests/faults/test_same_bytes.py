@@ -1,0 +1,99 @@
+"""Two runs on one machine write the same bytes, wherever, whenever and in whatever surroundings they run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import runs
+from figures import Figures, Row
+
+DAY = Path(__file__).parent / "otherday.c"
+# One surroundings after the other: what a run must not take anything from.
+PLAIN = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
+STRANGE = {
+    **{"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "4711", "COLUMNS": "40", "LANG": "de_DE.UTF-8"},
+    **{"USER": "somebody", "HOME": "/nonexistent", "DAYS_LATER": "2000"},
+}
+
+
+@pytest.fixture(scope="module")
+def other_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that moves the clock by DAYS_LATER."""
+    made = tmp_path_factory.mktemp("day") / "otherday.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(made), str(DAY), "-ldl"], check=True)
+    return made
+
+
+def run(yaml: Path, surroundings: dict[str, str], other_day: Path, umask: int, cwd: Path, *words: str) -> Path:
+    """A run in an interpreter of its own; its workspace."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "TZ"))}
+    env |= {"TMPDIR": str(cwd), **surroundings}
+    if "DAYS_LATER" in surroundings:
+        env["LD_PRELOAD"] = str(other_day)
+    command = [sys.executable, "-m", "dnndk_prep", "run", str(yaml), *words]
+    done = subprocess.run(command, env=env, umask=umask, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return yaml.parent / "workspace"
+
+
+def same(row: Row, found: Path, wanted: Path, what: str) -> None:
+    row.runs += 1
+    names = runs.artifacts(found)
+    row.cases += len(names)
+    if wrong := runs.differing(names, runs.artifacts(wanted)):
+        row.lose(f"{what}: {wrong}")
+
+
+SMALL = runs.YAML.replace("epochs: 2", "epochs: 1")
+
+
+def test_another_folder_time_and_surroundings(other_day: Path, figures: Figures, tmp_path: Path):
+    """From training to the report; run.lock.yaml is one of the files."""
+    with figures("Same bytes", "a small run, repeated in another folder with other surroundings") as row:
+        first, other = runs.write_home(tmp_path / "a", SMALL), runs.write_home(tmp_path / "other folder é" / "b", SMALL)
+        wanted = run(first, PLAIN, other_day, 0o022, tmp_path)
+        assert (wanted / "run.lock.yaml").is_file()
+        same(row, run(other, STRANGE, other_day, 0o077, other.parent), wanted, "other surroundings")
+
+
+EVERYTHING = runs.YAML + "saved_model: {name: net}\ntensorboard: {prefix: net}\nquantize: {mode: best}\n"
+
+
+@pytest.mark.faults
+def test_every_kind_of_output(other_day: Path, figures: Figures, tmp_path: Path):
+    """SavedModel, TensorBoard and the best int8 among them; also of a given model, and forced a second time."""
+    with figures("Same bytes", "all outputs: repeated elsewhere on another day, forced again, of a given model") as row:
+        first, other = (runs.write_home(tmp_path / name, EVERYTHING) for name in ("a", "other folder é"))
+        wanted = run(first, PLAIN, other_day, 0o022, tmp_path)
+        same(row, run(other, STRANGE, other_day, 0o077, other.parent), wanted, "other surroundings")
+        same(row, run(other, PLAIN, other_day, 0o022, tmp_path, "--force"), wanted, "forced")
+        for kind in ("k_complete_model.h5", "model.keras"):
+            homes = []
+            for name in ("a", "b é"):
+                home = tmp_path / kind / name
+                yaml = runs.write_home(home, f"model: {{path: {kind}}}\n" + EVERYTHING)
+                shutil.copyfile(wanted / "train_save" / kind, home / kind)
+                homes.append(yaml)
+            given = run(homes[0], PLAIN, other_day, 0o022, tmp_path)
+            same(row, run(homes[1], STRANGE, other_day, 0o077, homes[1].parent), given, kind)
+        row.fact("files in one run", len(runs.artifacts(wanted)))
+
+
+@pytest.mark.faults
+def test_a_seed_decides_the_training(other_day: Path, figures: Figures, tmp_path: Path):
+    with figures("Same bytes", "training: the same seed the same bytes, another seed others") as row:
+        for seed in (0, 1, 2):
+            found = []
+            for name in ("a", "b"):
+                yaml = runs.write_home(tmp_path / f"{name}{seed}", f"seed: {seed}\n" + runs.YAML)
+                found.append(run(yaml, PLAIN, other_day, 0o022, tmp_path, "--to", "train_save"))
+            same(row, found[1], found[0], f"seed {seed}")
+            first = runs.artifacts(tmp_path / "a0" / "workspace")
+            weights = "train_save/k_model_weights.h5"
+            if seed and runs.artifacts(found[0])[weights] == first[weights]:
+                row.lose(f"seed {seed} gives the weights of seed 0")

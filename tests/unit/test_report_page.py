@@ -195,8 +195,8 @@ def test_what_int8_changes_and_how_the_best_was_found(facts):
     assert re.search(r"int8, the vendor's choice\s+89.50 %\s+\(-0.50\)", text)
     assert re.search(r"int8, the best found\s+89.85 %\s+\(-0.15\)", text)
     assert "is 0.0123 by the vendor's choices and 0.00456 by these" in text
-    assert "conv0 learned 0.02 0.0123 38.5" in text
-    assert "| `conv0` | learned | 0.02 | 0.0123 | 38.5 % |" in report.render(facts)
+    assert "conv0 learned 0.02 0.0123 +38.5" in text
+    assert "| `conv0` | learned | 0.02 | 0.0123 | +38.5 % |" in report.render(facts)
 
 
 def test_a_page_of_almost_nothing(facts):

@@ -66,13 +66,13 @@ def test_a_global_pool_has_to_be_square_where_pools_are():
         ("MaxPool", 9, 9, "pool 9x9 -> two pools: 3x3 with stride 3x3, then 3x3"),
         ("AvgPool", 9, 9, "pool 9x9 -> two pools: 3x3 with stride 3x3, then 3x3"),
         ("MaxPool", (12, 9), (12, 9), "two pools: 3x3 with stride 3x3, then 4x3"),
-        ("MaxPool", 11, 11, "no factors in 1-8"),
+        ("MaxPool", 11, 11, "no parts in 1-8"),
         # Windows that overlap: maxima of maxima; averages are no averages of averages.
         ("MaxPool", 9, 1, "two pools: 5x5 with stride 1x1, then 5x5 with stride 1x1"),
-        ("MaxPool", (10, 3), 2, "two pools: 6x2 with stride 1x1, then 5x2 with stride 2x2"),
+        ("MaxPool", (10, 3), 2, "two pools: 6x3 with stride 1x1, then 5x1 with stride 2x2"),
         ("MaxPool", 22, 2, "three pools: 8x8 with stride 1x1, then 8x8 with stride 1x1, then 8x8 with stride 2x2"),
         ("AvgPool", 9, 1, "a depthwise convolution of 9x9 in its place, each weight 1/81"),
-        ("AvgPool", 17, 1, "a smaller kernel, or a stride as large as the kernel"),
+        ("AvgPool", 17, 1, "a kernel of 2-8: nothing on this DPU averages over 17x17"),
     ],
 )
 def test_a_large_pool_is_several_pools(kind, kernel, stride, text):

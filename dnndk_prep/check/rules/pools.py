@@ -37,38 +37,47 @@ def several_pools(case: Case, value: int, limit: Limit) -> str:
     height, width = case.numbers.kernel
     if height is None or width is None:
         return "give the input a fixed size"
-    pool, steps = f"pool {height}x{width}", case.numbers.stride
-    if case.group.kind not in ("global_pool", "reduce_max") and steps != (height, width):
-        if case.group.kind == "avg_pool":
-            return _as_depthwise(case, height, width)
-        parts = _in_a_row(height, width, limit)
-        texts = [f"{down}x{across} with stride 1x1" for down, across in parts[:-1]]
-        texts += [f"{down}x{across} with stride {steps[0]}x{steps[1]}" for down, across in parts[-1:]]
-        return f"{pool} -> {NUMBERS.get(len(parts), len(parts))} pools: {', then '.join(texts)}"
-    down, across = (factors(size, limit) if size > 1 else (1,) for size in (height, width))
-    if down is None or across is None:
-        return f"{height}x{width} has no factors in {limit}: crop, pad or stride the map before to a size that has"
-    pairs = list(zip_longest(down, across, fillvalue=1))
-    texts = [f"{a}x{b} with stride {a}x{b}" for a, b in pairs[:-1]] + [f"{a}x{b}" for a, b in pairs[-1:]]
-    return f"{pool} -> {NUMBERS.get(len(pairs), len(pairs))} pools: {', then '.join(texts)}"
+    steps = case.numbers.stride
+    overlaps = case.group.kind not in ("global_pool", "reduce_max") and steps != (height, width)
+    if overlaps and case.group.kind == "avg_pool":
+        return _as_depthwise(case, height, width, limit)
+    down, across = ((_in_a_row if overlaps else _in_turn)(size, limit) for size in (height, width))
+    if down is None or across is None or height * width == 1:
+        return f"{height}x{width} has no parts in {limit}: crop, pad or stride the map before to a size that has"
+    *first, last = zip_longest(down, across, fillvalue=1)
+    texts = [_with_stride(one, (1, 1) if overlaps else one) for one in first]
+    texts.append(_with_stride(last, steps) if overlaps else f"{last[0]}x{last[1]}")
+    return f"pool {height}x{width} -> {NUMBERS.get(len(texts), len(texts))} pools: {', then '.join(texts)}"
+
+
+def _with_stride(kernel: tuple[int, int], steps: tuple[int, int]) -> str:
+    return f"{kernel[0]}x{kernel[1]} with stride {steps[0]}x{steps[1]}"
+
+
+def _in_turn(size: int, limit: Limit) -> tuple[int, ...] | None:
+    """Kernels of pools that do not overlap, each on what the one before gives."""
+    return factors(size, limit) if size > 1 else (1,)
 
 
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
-def _in_a_row(height: int, width: int, limit: Limit) -> list[tuple[int, int]]:
-    """Kernels of maxima that, one behind the other with stride 1, see exactly what one of height x width sees."""
-    count = next(n for n in range(1, height + width) if max(_parts(height, n)[0], _parts(width, n)[0]) in limit)
-    return list(zip(_parts(height, count), _parts(width, count), strict=True))
+def _in_a_row(size: int, limit: Limit) -> tuple[int, ...] | None:
+    """The fewest and most equal kernels, largest first, that one behind the other see exactly what one of `size` sees.
+
+    With stride 1 each adds one less than itself. None where there are none.
+    """
+    allowed = [one for one in range(2, size) if one in limit] if size not in limit else [size]
+    # Reach beyond 1 -> number of kernels, the largest, and all of them.
+    best: dict[int, tuple[int, int, list[int]]] = {0: (0, 1, [])}
+    for reach in range(1, size):
+        found = [(best[reach - one + 1], one) for one in allowed if reach - one + 1 in best]
+        if found:
+            best[reach] = min((count + 1, max(top, one), [*parts, one]) for (count, top, parts), one in found)
+    return tuple(sorted(best[size - 1][2], reverse=True)) or (1,) if size - 1 in best else None
 
 
-def _parts(size: int, count: int) -> list[int]:
-    """`count` kernels, the largest first, that reach as far as one of `size`: each adds one less than itself."""
-    each, more = divmod(size - 1, count)
-    return [each + 1 + (n < more) for n in range(count)]
-
-
-def _as_depthwise(case: Case, height: int, width: int) -> str:
+def _as_depthwise(case: Case, height: int, width: int, limit: Limit) -> str:
     """Averages over averages that overlap are weighted, so it takes one operator that sees all."""
     engine = case.dpu.depthwise
     fits = engine is not None and all(
@@ -77,7 +86,7 @@ def _as_depthwise(case: Case, height: int, width: int) -> str:
     )
     if fits:
         return f"a depthwise convolution of {height}x{width} in its place, each weight 1/{height * width}"
-    return "a smaller kernel, or a stride as large as the kernel: then two pools give the same"
+    return f"a kernel of {limit}: nothing on this DPU averages over {height}x{width} in such steps"
 
 
 def _is_reduced(case: Case) -> bool:

@@ -40,6 +40,13 @@ def inspect_for_target(args: argparse.Namespace) -> int:
     from dnndk_prep.dpu.resolve import resolve_target
 
     target = resolve_target(args.target, args.toolchain)
+    if target.toolchain is not None and args.family is not None and args.family not in target.toolchain.quantizers:
+        raise UsageError(
+            f"{target.toolchain.release} has no quantizer for TensorFlow 2",
+            expected="--family tf1, or a release from vitis-ai-1.3 on",
+            found=f"--family {args.family}",
+            remedy="leave --family out",
+        )
     result = check(network_of(args.model, target), target.dpu, args.family or FAMILIES[0])
     if target.toolchain is not None:
         result = replace(result, target=f"{result.target}, {target.toolchain.name}")

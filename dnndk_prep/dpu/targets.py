@@ -53,6 +53,11 @@ class Toolchain:
         return f"{vendor} {self.name.rpartition('-')[2]}"
 
     @property
+    def quantizers(self) -> tuple[str, ...]:
+        """The families of its quantizers: tf1, and tf2 where it has one for TensorFlow 2, from Vitis AI 1.3 on."""
+        return ("tf1", "tf2") if self.compiles_to == "xmodel" else ("tf1",)
+
+    @property
     def fingerprint(self) -> str | None:
         """What the board's DPU must report (64-bit, hexadecimal); None before Vitis AI 1.3."""
         return by_name(self.target, self.name).fingerprint if self.target else self.custom_fingerprint

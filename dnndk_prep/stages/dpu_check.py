@@ -37,9 +37,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
     for toolchain in board.chosen(target.toolchain):
         dpu = dpu_of(board, toolchain)
         # The quantizer reads the graph as the bundle holds it.
-        findings = check(network_of(bundle_graph(graph, toolchain)), dpu, options.family).findings
+        family = options.family if options.family in toolchain.quantizers else "tf1"
+        findings = check(network_of(bundle_graph(graph, toolchain)), dpu, family).findings
         left = tuple(item for item in findings if (item.fix, item.fix in fixes) != (CUT_RESCALING, True))
-        results[toolchain.name] = replace(check(network, dpu, options.family), findings=left)
+        results[toolchain.name] = replace(check(network, dpu, family), findings=left)
     facts = {name: {"target": result.target, **result.as_dict()} for name, result in results.items()}
     (ctx.out / CHECK_JSON).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     texts = [f"{name}: {result.as_text()}\n" for name, result in results.items()]

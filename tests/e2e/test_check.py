@@ -177,6 +177,8 @@ def test_the_command_line_converts_and_fails_where_asked(tmp_path, capsys):
     assert nodes["large/Conv2D"]["limit"] == "1-16"
     assert main(["inspect", str(tmp_path / "model.keras"), "--family", "tf2"]) == 2
     assert "--target" in capsys.readouterr().err
+    assert main([*words, "--family", "tf2", "--toolchain", "dnndk-3.1"]) == 2
+    assert "DNNDK 3.1 has no quantizer for TensorFlow 2" in capsys.readouterr().err
 
 
 def test_a_frozen_graph_of_any_origin_is_taken(tmp_path, capsys):
@@ -216,6 +218,8 @@ def test_the_stage_fails_where_asked_alone(mobilenet, tmp_path):
         stage(mobilenet, tmp_path / "a", dpu_check={"fail_on": "cpu"})
     assert caught.value.exit_code == 7
     assert "predictions/Softmax" in str(caught.value)
+    facts, _ = stage(mobilenet, tmp_path / "c", dpu_check={"family": "tf2"})
+    assert [item["target"].split(", ")[1] for item in facts["checks"]] == ["vai_q_tensorflow", "vai_q_tensorflow2"]
     facts, _ = stage(mobilenet, tmp_path / "b", target={"bundles": False}, dpu_check={"fail_on": "cpu"})
     assert facts == {"checks": []}
 

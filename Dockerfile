@@ -9,12 +9,13 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/dnndk_prep
 WORKDIR /src
-# The requirements first: they stay in the builder's cache while only the package changes.
+# The requirements first: they stay in the builder's cache while only the package changes. Every file has the hash that
+# requirements.lock says, what builds the package included.
+COPY requirements.lock ./
+RUN /opt/dnndk_prep/bin/pip install --no-cache-dir --only-binary :all: --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
-COPY dnndk_prep/__init__.py dnndk_prep/
-RUN /opt/dnndk_prep/bin/pip install --no-cache-dir .
 COPY dnndk_prep dnndk_prep
-RUN /opt/dnndk_prep/bin/pip install --no-cache-dir --no-deps --force-reinstall .
+RUN /opt/dnndk_prep/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 
 FROM ${PYTHON37_IMAGE} AS reader
@@ -38,9 +39,11 @@ RUN apt-get update \
  && chown 1000:1000 /workspace \
  && ln -s /workspace /app/workspace
 COPY --from=build /opt/dnndk_prep /opt/dnndk_prep
+COPY requirements.lock sbom.cdx.json /opt/dnndk_prep/
 COPY pipeline.yaml /app/
 COPY calib_data /app/calib_data
-# Keras and matplotlib write their settings; with `--user` any uid may run this, and /home/dnndk is not its own.
+# Nothing but /workspace and /tmp is written: the root may be read-only. Keras and matplotlib write their settings;
+# with `--user` any uid may run this, and /home/dnndk is not its own.
 ENV PATH=/opt/dnndk_prep/bin:$PATH KERAS_HOME=/tmp/keras MPLCONFIGDIR=/tmp/matplotlib PYTHONDONTWRITEBYTECODE=1
 USER 1000:1000
 WORKDIR /app

@@ -18,6 +18,10 @@ FLOAT_GRAPHS = {"keras_2_tf": "float", "freeze_graph": "frozen", "optimize_for_i
 QUANTIZED = ("vendor", "best")
 
 
+# What stage.json holds for the next run: what decides whether the stage is fresh, and the hash of stage.json itself.
+OF_RUNS = ("fingerprint", "sha256")
+
+
 def as_json(facts: ReportFacts) -> dict[str, Any]:
     """The report for programs; the same for the same facts, apart from the stages' seconds."""
     told: dict[str, Any] = {
@@ -25,7 +29,7 @@ def as_json(facts: ReportFacts) -> dict[str, Any]:
         "model": model_name(facts),
         "board": facts.board.name,
         "toolchains": [toolchain.name for toolchain in facts.toolchains],
-        "stages": [{key: value for key, value in stage.items() if key != "fingerprint"} for stage in facts.stages],
+        "stages": [{key: value for key, value in stage.items() if key not in OF_RUNS} for stage in facts.stages],
         "accuracy": dict(_accuracy(facts)),
         "placement": [_placement(name, check) for name, check in facts.checks.items()],
         "findings": findings(facts.checks),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import runs
 from figures import Figures, Row
+from prepared import Prepared
 
 DAY = Path(__file__).parent / "otherday.c"
 # One surroundings after the other: what a run must not take anything from.
@@ -67,33 +68,35 @@ EVERYTHING = runs.YAML + "saved_model: {name: net}\ntensorboard: {prefix: net}\n
 @pytest.mark.faults
 def test_every_kind_of_output(other_day: Path, figures: Figures, tmp_path: Path):
     """SavedModel, TensorBoard and the best int8 among them; also of a given model, and forced a second time."""
-    with figures("Same bytes", "all outputs: repeated elsewhere on another day, forced again, of a given model") as row:
+    with figures("Same bytes", "all outputs: elsewhere on another day, forced again, of a given model") as row:
         first, other = (runs.write_home(tmp_path / name, EVERYTHING) for name in ("a", "other folder é"))
         wanted = run(first, PLAIN, other_day, 0o022, tmp_path)
         same(row, run(other, STRANGE, other_day, 0o077, other.parent), wanted, "other surroundings")
-        same(row, run(other, PLAIN, other_day, 0o022, tmp_path, "--force"), wanted, "forced")
-        for kind in ("k_complete_model.h5", "model.keras"):
-            homes = []
-            for name in ("a", "b é"):
-                home = tmp_path / kind / name
-                yaml = runs.write_home(home, f"model: {{path: {kind}}}\n" + EVERYTHING)
-                shutil.copyfile(wanted / "train_save" / kind, home / kind)
-                homes.append(yaml)
-            given = run(homes[0], PLAIN, other_day, 0o022, tmp_path)
-            same(row, run(homes[1], STRANGE, other_day, 0o077, homes[1].parent), given, kind)
+        again = run(other, PLAIN, other_day, 0o022, tmp_path, "--from", "keras_2_tf", "--force")
+        same(row, again, wanted, "forced")
+        found = []
+        for name, surroundings in (("c", PLAIN), ("d é", STRANGE)):
+            yaml = runs.write_home(tmp_path / name, "model: {path: net.keras}\n" + EVERYTHING)
+            shutil.copyfile(wanted / "train_save" / "model.keras", yaml.parent / "net.keras")
+            found.append(run(yaml, surroundings, other_day, 0o022, yaml.parent))
+        same(row, found[1], found[0], "a given model")
         row.fact("files in one run", len(runs.artifacts(wanted)))
 
 
 @pytest.mark.faults
-def test_a_seed_decides_the_training(other_day: Path, figures: Figures, tmp_path: Path):
+def test_a_seed_decides_the_training(crew: tuple[Prepared, Prepared], figures: Figures, tmp_path: Path):
+    weights = "train_save/k_model_weights.h5"
     with figures("Same bytes", "training: the same seed the same bytes, another seed others") as row:
-        for seed in (0, 1, 2):
-            found = []
-            for name in ("a", "b"):
-                yaml = runs.write_home(tmp_path / f"{name}{seed}", f"seed: {seed}\n" + runs.YAML)
-                found.append(run(yaml, PLAIN, other_day, 0o022, tmp_path, "--to", "train_save"))
-            same(row, found[1], found[0], f"seed {seed}")
-            first = runs.artifacts(tmp_path / "a0" / "workspace")
-            weights = "train_save/k_model_weights.h5"
-            if seed and runs.artifacts(found[0])[weights] == first[weights]:
-                row.lose(f"seed {seed} gives the weights of seed 0")
+        found = {}
+        for seed in (0, 1, 0, 1):
+            for prepared in crew:
+                yaml = runs.write_home(tmp_path / f"{len(list(tmp_path.iterdir()))}", f"seed: {seed}\n" + runs.YAML)
+                workspace = yaml.parent / "workspace"
+                done = prepared.run(["run", str(yaml), "--to", "train_save"], workspace)
+                row.runs += 1
+                assert done.code == 0, done.err
+                row.cases += 1
+                if runs.differing(runs.artifacts(workspace), found.setdefault(seed, runs.artifacts(workspace))):
+                    row.lose(f"seed {seed} repeats otherwise")
+        if found[0][weights] == found[1][weights]:
+            row.lose("two seeds give one training")

@@ -135,6 +135,7 @@ def test_an_output_that_is_folded_away_is_found_again():
     assert made.prepared.outputs == ("c/add",)
     assert made.ends == ["c/add/aquant"]
     assert "folds away" in made.prepared.notes[0]
+    assert net.plan(do_cle=1).ends == ["c/add/aquant"]
 
 
 def test_means_become_pools():
@@ -225,6 +226,19 @@ def test_averages_as_outputs_have_their_factor_unless_it_is_done_as_the_vendor_d
     right = plan(to_graph_def(net.nodes), ["x"], ["m"], {}, Settings(), is_faithful=False)
     assert right.prepared.outputs == (last,)
     assert right.ends == [f"{last}/aquant"]
+    assert not right.prepared.notes
+
+
+def test_a_hard_swish_as_an_output_whose_steps_are_exchanged():
+    net = Net()
+    last = net.biased("c", "x")
+    net.op("Relu6", "six", net.op("AddV2", "plus", last, net.const("three", 3)))
+    net.op("Mul", "end", net.op("Mul", "inner", last, "six"), net.const("sixth", 1 / 6))
+    made = net.plan()
+    assert made.prepared.outputs == ("end",)
+    assert "gate of a hard-swish" in made.prepared.notes[0]
+    right = plan(to_graph_def(net.nodes), ["x"], ["end"], {}, Settings(), is_faithful=False)
+    assert right.ends == ["inner/aquant"]
     assert not right.prepared.notes
 
 

@@ -86,15 +86,19 @@ def prepare(
     plain = without_identities(main, {*inputs, *outputs})
     plain = with_own_constants(plain)
     plain = forms.relu6_of_minimum(plain, notes, is_faithful)
-    plain = forms.hard_swish_order(plain)
+    ordered = forms.hard_swish_order(plain)
+    exchanged = _exchanged(by_name(plain), by_name(ordered), outputs)
+    plain = ordered
     merged = batch_norms.fold_products(batch_norms.fold(batch_norms.split(plain), notes))
     notes += _left_norms(merged)
     if settings.do_cle:
-        merged = equalized(merged, inputs, outputs, bool(settings.replace_relu6), notes)
+        standing = [_given_by(name, merged, by_name(plain)) for name in outputs]
+        merged = equalized(merged, inputs, standing, bool(settings.replace_relu6), notes)
     if settings.simulate_dpu:
         notes += _means_of_norms(merged, {item.name for item in plain if item.op in batch_norms.NORMS})
         merged = _as_on_dpu(merged, shapes, settings, notes)
-    ends = _ends(merged, plain, outputs, notes, is_faithful)
+    ends = _ends(merged, plain, outputs, notes)
+    ends = [_whole(by_name(merged), name, exchanged, notes, is_faithful) for name in ends]
     feeds = fed_for(by_name(constant), inputs)
     return Prepared(tuple(merged), tuple(inputs), tuple(feeds), tuple(ends), tuple(upstream), inner, tuple(notes))
 
@@ -170,37 +174,57 @@ def _means_of_norms(nodes: Sequence[Node], norms: set[str]) -> list[str]:
     ]
 
 
-def _ends(
-    nodes: Sequence[Node], before: Sequence[Node], outputs: Sequence[str], notes: list[str], is_faithful: bool
-) -> list[str]:
+def _ends(nodes: Sequence[Node], before: Sequence[Node], outputs: Sequence[str], notes: list[str]) -> list[str]:
     """The outputs, and by which node they are given now, where the quantizer itself would not find them again."""
-    named, old = by_name(nodes), by_name(before)
-    found = []
-    for name in outputs:
-        end = name
-        while end not in named:
-            # Folded into the node that it read, or replaced by nodes that begin with its name.
-            made = [item.name for item in nodes if item.name.startswith(f"{end}/h_sigmoid/")]
-            if not made and old[end].op not in FOLDED:
-                raise StageError(
-                    f"the output {name} lies inside of what the quantizer writes as one operator",
-                    expected="outputs behind activations",
-                    found=old[end].op,
-                    remedy="name the node behind it",
-                )
-            end = made[-1] if made else old[end].sources[0]
+    ends = [_given_by(name, nodes, by_name(before)) for name in outputs]
+    for name, end in zip(outputs, ends, strict=True):
         if end != name:
             notes.append(f"{name}: vai_q_tensorflow stops at an output that it folds away; {end} gives its value")
-        elif (last := _added_behind(named, name)) != name:
-            if is_faithful:
-                notes.append(
-                    f"{name}: this output is what the graph computes without the DPU's scale and what else "
-                    f"vai_q_tensorflow puts behind it, up to {last}; name a later node as the output"
-                )
-            else:
-                end = last
-        found.append(end)
-    return found
+    return ends
+
+
+def _whole(
+    named: Mapping[str, Node], name: str, exchanged: Mapping[str, str], notes: list[str], is_faithful: bool
+) -> str:
+    """The node with all that belongs to the output `name`; the output itself, and a note, if it `is_faithful`."""
+    last = exchanged.get(name) or _added_behind(named, name)
+    if last == name or not is_faithful:
+        return last
+    if name in exchanged:
+        what = f"this output is the gate of a hard-swish alone, since vai_q_tensorflow exchanges it with {last}"
+    else:
+        what = (
+            "this output is what the graph computes without the DPU's scale and what else vai_q_tensorflow puts "
+            f"behind it, up to {last}"
+        )
+    notes.append(f"{name}: {what}; name a later node as the output")
+    return name
+
+
+def _exchanged(before: Mapping[str, Node], after: Mapping[str, Node], outputs: Sequence[str]) -> dict[str, str]:
+    """Outputs that are the division of a hard-swish, whose product gives the result once both are exchanged."""
+    return {
+        name: before[name].sources[0]
+        for name in outputs
+        if name in before and name in after and before[name].inputs != after[name].inputs
+    }
+
+
+def _given_by(name: str, nodes: Sequence[Node], old: Mapping[str, Node]) -> str:
+    """The node that gives the value of one that was folded into what it read, or replaced by nodes named after it."""
+    names = {item.name for item in nodes}
+    end = name
+    while end not in names:
+        made = [item.name for item in nodes if item.name.startswith(f"{end}/h_sigmoid/")]
+        if not made and old[end].op not in FOLDED:
+            raise StageError(
+                f"the output {name} lies inside of what the quantizer writes as one operator",
+                expected="outputs behind activations",
+                found=old[end].op,
+                remedy="name the node behind it",
+            )
+        end = made[-1] if made else old[end].sources[0]
+    return end
 
 
 def _added_behind(named: Mapping[str, Node], name: str) -> str:

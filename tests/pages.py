@@ -13,12 +13,13 @@ A fenced block is one of these, by the words behind its fence:
 
 from __future__ import annotations
 
+import contextlib
 import re
 import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ OURS = (["dnndk-prep"], ["python", "-m", "dnndk_prep"])
 FENCE = re.compile(r"^(?P<fence>```+)(?P<words>[^`\n]*)\n(?P<text>.*?)^(?P=fence)$", re.M | re.S)
 WORDS = re.compile(r'(?P<language>\w*)( title="(?P<title>[^"]+)")?')
 NOT_RUN, ENDS_WITH = "not run by the tests: ", "ends with exit code "
+INTO = re.compile(r"dnndk-prep (?P<words>[^|&;<>$`*?(){}~]*) > (?P<file>\S+)")
 # What only a shell can make sense of.
 SHELL = re.compile(r"[|&;<>$`*?(){}~]")
 
@@ -101,15 +103,28 @@ class Reader:
         for ours in OURS:
             if words[: len(ours)] == ours:
                 return _called(words[len(ours) :]), ""
+        if into := INTO.fullmatch(step):
+            with (self.folder / into["file"]).open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+                return _called(shlex.split(into["words"])), ""
         if words[:1] == ["python"] and words[1].endswith(".py"):
-            self.patch.setattr(sys, "argv", words[1:])
-            runpy.run_path(words[1], run_name="__main__")
-            return 0, ""
+            return self._script(words[1:]), ""
         command, env = ["bash", "-e", "-c", step], self.env
         done = subprocess.run(
             command, cwd=self.folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
         return done.returncode, done.stdout + done.stderr
+
+    def _script(self, words: list[str]) -> int:
+        """A script in this process; what it imported beside itself and where it looked is forgotten behind it."""
+        modules, places = set(sys.modules), list(sys.path)
+        self.patch.setattr(sys, "argv", words)
+        try:
+            return _ended(lambda: runpy.run_path(words[0], run_name="__main__"))
+        finally:
+            sys.path[:] = places
+            for name in set(sys.modules) - modules:
+                if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(self.folder)):
+                    del sys.modules[name]
 
     def _write(self, block: Block) -> None:
         path = self.folder / block.title
@@ -144,6 +159,7 @@ def _steps(text: str) -> Iterator[str]:
     script: list[str] = []
     for line in text.replace("\\\n", " ").splitlines():
         alone = line.startswith(("cd ", "python ", "dnndk-prep ")) and not SHELL.search(line)
+        alone = alone or INTO.fullmatch(line) is not None
         if alone and script:
             yield "\n".join(script)
             script = []
@@ -157,10 +173,17 @@ def _steps(text: str) -> Iterator[str]:
 
 def _called(words: list[str]) -> int:
     """The command in this process, which has TensorFlow loaded already."""
+    return _ended(lambda: cli.main(words))
+
+
+def _ended(work: Callable[[], object]) -> int:
+    """The exit code: what `work` gives as a number, or what it ends with."""
     try:
-        return cli.main(words)
+        code = work()
     except SystemExit as end:
-        return int(end.code or 0)
+        code = end.code
+    # Words are an error; a script that ran to its end gives its variables.
+    return code if isinstance(code, int) else int(isinstance(code, str))
 
 
 def _change(path: Path, text: str) -> None:

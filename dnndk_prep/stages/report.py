@@ -24,9 +24,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """Write report.html, report.md and report.json from what the needed stages recorded and wrote."""
     facts = _facts(ctx)
     (ctx.out / "report.md").write_text(report.render(facts), encoding="utf-8")
-    text = json.dumps(report.as_json(facts), indent=2, allow_nan=False) + "\n"
+    told = report.as_json(facts)
+    text = json.dumps(told, indent=2, allow_nan=False) + "\n"
     (ctx.out / "report.json").write_text(text, encoding="utf-8")
     (ctx.out / "report.html").write_text(report.page(facts), encoding="utf-8")
+    if ctx.cfg.target.bundles:
+        ctx.say(f"report: {report.title(facts, told)}; all of it is in report/report.html")
     return {}
 
 

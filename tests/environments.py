@@ -53,7 +53,7 @@ def _key(name: str) -> str:
 
 def _build(name: str, folder: Path) -> None:
     facts = ENVIRONMENTS[name]
-    python = _find_python(facts["python"])
+    python = find_python(facts["python"])
     shutil.rmtree(folder, ignore_errors=True)
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     steps = [[python, "-m", "venv", folder]]
@@ -69,7 +69,7 @@ def _build(name: str, folder: Path) -> None:
             raise NotHereError(f"the environment {name} cannot be made: {done.stderr.strip()[-500:]}")
 
 
-def _find_python(version: str) -> Path:
+def find_python(version: str) -> Path:
     candidates = []
     if on_path := shutil.which(f"python{version}"):
         candidates.append(Path(on_path))

@@ -51,8 +51,12 @@ class Match:
     def __getitem__(self, role: str) -> Node:
         return self.roles[role]
 
+    def names(self) -> set[str]:
+        """The names of all nodes."""
+        return {self.node.name}.union(*(match.names() for match in self.inputs))
+
     def nodes(self) -> list[Node]:
-        """All nodes once, level by level."""
+        """The nodes once, level by level; not those behind a node that was there before, as an input of the match."""
         found: dict[str, Node] = {}
         level = [self]
         while level:
@@ -108,7 +112,7 @@ def matches(nodes: Sequence[Node], pattern: Pattern, overlapping: bool = False) 
         found = _match(named, item, pattern, taken)
         if found is not None:
             if not overlapping:
-                taken.update(one.name for one in found.nodes())
+                taken |= found.names()
             yield found
 
 
@@ -177,7 +181,7 @@ def _replace_once(
     heads = {match.node.name: match for match in matches(nodes, pattern, overlapping)}
     if not heads:
         return list(nodes), False
-    covered = {item.name for match in heads.values() for item in match.nodes()}
+    covered = {name for match in heads.values() for name in match.names()}
     readers = readers_of(nodes)
     result: list[Node] = []
     renames: dict[str, str] = {}

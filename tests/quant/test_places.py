@@ -170,6 +170,15 @@ def test_hard_swish_in_both_orders():
         assert fixes(net.plan()) == CONV | {"c/bias": W, "c/add": A, gate: A, end: A, "d/k": W, "d": A}
 
 
+def test_a_hard_sigmoid_times_itself_passes_for_a_hard_swish_that_waits_for_itself():
+    net = Net()
+    net.op("Relu6", "six", net.op("AddV2", "plus", net.pool("p", "x"), net.const("three", 3)))
+    net.op("Mul", "h", "six", net.const("sixth", 1 / 6))
+    net.op("Mul", "square", "h", "h")
+    # All that is behind the second factor belongs to the group, also the pool.
+    assert fixes(net.plan()) == {"x": A}
+
+
 def test_leaky_relus_in_their_spellings():
     for has_layer in (False, True):
         net = Net()

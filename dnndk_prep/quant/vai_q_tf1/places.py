@@ -101,7 +101,7 @@ class _Locator:
             for match in matches(self.nodes, row.pattern, overlapping=True):
                 inputs = {match[role].name for role in row.inputs(match)}
                 own = {match[role].name for role in ("weights", "bias") if role in match.roles and row.is_layer}
-                members = {item.name for item in match.nodes()} - inputs
+                members = match.names() - inputs
                 if members - own & taken or not _is_bias(row, match):
                     continue
                 taken |= members

@@ -21,6 +21,7 @@ from dnndk_prep.graph.rewrites.fold_constants import fold_constants
 from dnndk_prep.graph.rewrites.fuse_dilations import fuse_dilations
 from dnndk_prep.graph.rewrites.merge_moves import merge_moves
 from dnndk_prep.graph.rewrites.move_batch_norms import move_batch_norms
+from dnndk_prep.graph.rewrites.one_relu6 import one_relu6
 from dnndk_prep.graph.rewrites.prune import prune
 from dnndk_prep.graph.rewrites.reduction_axes import reduction_axes
 from dnndk_prep.graph.rewrites.remove_pass_through import remove_pass_through
@@ -40,7 +41,8 @@ REWRITES: tuple[Rewrite, ...] = (
     static_shapes,
     # Before the fold: a decomposed batch norm is Rsqrt, Mul and Sub of constants until they are computed.
     fold_constants,
-    # Behind both: paddings and orders of axes are constants now.
+    # Behind both: paddings, orders of axes and bounds are constants now.
+    one_relu6,
     fuse_dilations,
     merge_moves,
     reduction_axes,

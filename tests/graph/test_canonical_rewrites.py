@@ -10,6 +10,7 @@ from dnndk_prep.graph.rewrites.bias_to_layer import bias_to_layer
 from dnndk_prep.graph.rewrites.distinct_names import distinct_names
 from dnndk_prep.graph.rewrites.fuse_dilations import fuse_dilations
 from dnndk_prep.graph.rewrites.merge_moves import merge_moves
+from dnndk_prep.graph.rewrites.one_relu6 import one_relu6
 from dnndk_prep.graph.rewrites.reduction_axes import reduction_axes
 from dnndk_prep.graph.rewrites.static_shapes import static_shapes
 from dnndk_prep.graph.rewrites.transposed_sizes import transposed_sizes
@@ -31,6 +32,36 @@ def test_a_global_average_is_over_1_and_2(axes: list[int]):
 def test_one_axis_without_a_list_becomes_one():
     made = Made(lambda random: tf.reduce_max(image(), -1, name="out"), x=X)
     assert axes_of(made.check(reduction_axes, "out").graph_def, "out") == [3]
+
+
+CLIPPED = {
+    "clip_by_value": lambda x: tf.clip_by_value(x, 0.0, 6.0, name="out"),
+    # As Keras 2.0 and 2.1 wrote relu(x, max_value=6).
+    "keras": lambda x: tf.maximum(tf.minimum(tf.nn.relu(x), 6.0), 0.0, name="out"),
+    "minimum": lambda x: tf.minimum(6.0, tf.nn.relu(x), name="out"),
+    "other way round": lambda x: tf.minimum(tf.maximum(x, 0.0), 6.0, name="out"),
+    "ClipByValue": lambda x: tf.raw_ops.ClipByValue(t=x, clip_value_min=0.0, clip_value_max=6.0, name="out"),
+}
+
+
+@pytest.mark.parametrize("form", CLIPPED)
+def test_limits_of_0_and_6_are_one_relu6(form: str):
+    made = Made(lambda random: CLIPPED[form](image() * 8.0), x=X)
+    assert ops(made.check(one_relu6, "out").graph_def) == {"Mul": 1, "Relu6": 1}
+
+
+def test_a_relu_that_more_read_stays_with_its_layer():
+    def make(random):
+        y = tf.nn.relu(image() * 8.0, name="relu")
+        tf.add(tf.minimum(y, 6.0), y, name="out")
+
+    assert ops(Made(make, x=X).check(one_relu6, "out").graph_def)["Minimum"] == 1
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 5.0), (1.0, 6.0)])
+def test_other_limits_stay(bounds: tuple[float, float]):
+    made = Made(lambda random: tf.clip_by_value(image() * 8.0, *bounds, name="out"), x=X)
+    assert ops(made.check(one_relu6, "out").graph_def)["Relu6"] == 0
 
 
 @pytest.mark.parametrize(("padding", "rates"), [("SAME", [2, 2]), ("VALID", [2, 1]), ("SAME", [2, 3])])

@@ -1,4 +1,4 @@
-"""Reads files as the product does, one line of JSON for each; run by test_broken_files in processes of its own."""
+"""Reads files as the product does, one line of JSON for each; run by test_inputs.py in processes of its own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,37 @@ from pathlib import Path
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from dnndk_prep.config_file import load_config
+from dnndk_prep.data.images import read_image
 from dnndk_prep.errors import DnndkPrepError
 from dnndk_prep.keras_io.load import read_architecture_weights, read_model
+from dnndk_prep.quant.calibration_data import BatchFile, require_meaning
 
-READ = {"model": read_model, "pair": read_architecture_weights, "config": load_config}
+
+def read_graph(path: Path) -> None:
+    """A TensorFlow graph of the user's, on to the inference graph that is made of it."""
+    from dnndk_prep.graph.foreign import foreign_graph
+    from dnndk_prep.graph.sources import read_source
+    from dnndk_prep.graph.wanted import Wanted
+
+    foreign_graph(read_source(path), Wanted({}, (), {}))
+
+
+def read_values(prefix: Path) -> None:
+    """A checkpoint."""
+    from dnndk_prep.keras_io.checkpoint import read_checkpoint
+
+    read_checkpoint(prefix)
+
+
+def read_arrays(path: Path) -> None:
+    """Calibration batches."""
+    require_meaning(iter(BatchFile(path, ["image"])))
+
+
+READ = {
+    **{"model": read_model, "pair": read_architecture_weights, "config": load_config, "graph": read_graph},
+    **{"checkpoint": read_values, "image": read_image, "arrays": read_arrays},
+}
 
 
 def said(kind: str, paths: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import os
 import random
@@ -12,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from PIL import Image
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
+import tensorflow as tf
 import tf_keras
+from google.protobuf import text_format
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,7 +111,7 @@ def broken_json(data: Any, chance: random.Random) -> Any:
 
 
 class Originals:
-    """Small models of both Kerases, in every form."""
+    """Small models of both Kerases, in every form; a graph and its checkpoint; images; calibration batches."""
 
     def __init__(self, folder: Path) -> None:
         self.hdf5, self.archives, self.json = [], [], []
@@ -125,6 +130,41 @@ class Originals:
             self.json.append((json.loads(model.to_json()), folder / f"{name}.h5"))
             self.json.append((json.loads(model.to_json()), folder / f"{name}.weights.h5"))
         self.yaml = [(ROOT / "pipeline.yaml").read_bytes(), YAML.encode()]
+        self.graphs = [_graph(folder, False), _graph(folder, True)]
+        self.checkpoint = {path.name: path.read_bytes() for path in sorted(folder.glob("graph.ckpt.*"))}
+        noise = np.random.default_rng(3).integers(0, 256, (20, 24, 3), np.uint8)
+        self.images = [_image(noise, "PNG"), _image(noise[..., 0], "PNG"), _image(noise, "JPEG")]
+        made = io.BytesIO()
+        np.savez(made, **{f"b{i}": noise[None, i:].astype(np.float32) for i in range(3)})
+        self.arrays = [made.getvalue()]
+
+
+def _graph(folder: Path, trains: bool) -> tf.compat.v1.GraphDef:
+    """A small network whose batch norm is in parts; `trains`: with a checkpoint and a branch that training takes."""
+    v1 = tf.compat.v1
+    random = np.random.default_rng(4)
+    with tf.Graph().as_default(), v1.Session() as session:
+        image = v1.placeholder(tf.float32, (None, 6, 6, 2), "image")
+        kernel = random.normal(size=(3, 3, 2, 4)).astype(np.float32)
+        x = tf.nn.conv2d(
+            image, v1.get_variable("kernel", initializer=kernel) if trains else kernel, 1, "SAME", name="conv"
+        )
+        x = tf.nn.relu((x - 0.25) * np.float32([1, 2, 3, 4]) + 0.5, name="relu")
+        if trains:
+            flag = v1.placeholder_with_default(False, (), "keras_learning_phase")
+            x = v1.cond(flag, lambda: x * 2.0, lambda: x)
+        flat = tf.reshape(x, (-1, 6 * 6 * 4))
+        tf.nn.softmax(tf.matmul(flat, random.normal(size=(144, 3)).astype(np.float32)), name="prob")
+        if trains:
+            session.run(v1.global_variables_initializer())
+            v1.train.Saver().save(session, str(folder / "graph.ckpt"), write_meta_graph=False)
+        return session.graph.as_graph_def()
+
+
+def _image(pixels: np.ndarray, form: str) -> bytes:
+    made = io.BytesIO()
+    Image.fromarray(pixels).save(made, form)
+    return made.getvalue()
 
 
 def hdf5(here: Path, originals: Originals, chance: random.Random) -> tuple[str, list[Path]]:
@@ -221,7 +261,64 @@ def yaml(here: Path, originals: Originals, chance: random.Random) -> tuple[str, 
     return "config", [here / "p.yaml"]
 
 
+def graph(here: Path, originals: Originals, chance: random.Random) -> tuple[str, list[Path]]:
+    path = here / "m.pb"
+    path.write_bytes(broken_bytes(chance.choice(originals.graphs).SerializeToString(), chance))
+    return "graph", [path]
+
+
+def graph_text(here: Path, originals: Originals, chance: random.Random) -> tuple[str, list[Path]]:
+    """Nodes that are gone, twice, of other ops, under other names, or read others; as .pbtxt and as .pb."""
+    broken = tf.compat.v1.GraphDef()
+    broken.CopyFrom(chance.choice(originals.graphs))
+    for _ in range(chance.choice([1, 1, 2, 4])):
+        node, other = chance.choice(broken.node), chance.choice(broken.node)
+        match chance.randrange(7):
+            case 0:
+                broken.node.remove(node)
+            case 1:
+                broken.node.append(node)
+            case 2:
+                node.op = other.op
+            case 3:
+                node.name = chance.choice(["", other.name, "a/b:0", "^c", "x" * 400, "\n"])
+            case 4:
+                node.input.append(chance.choice([other.name, "", "^image", "none:7", f"{other.name}:99"]))
+            case 5 if node.input:
+                node.input[chance.randrange(len(node.input))] = other.name
+            case _ if node.attr:
+                del node.attr[chance.choice(sorted(node.attr))]
+    if chance.random() < 0.5:
+        path = here / "m.pb"
+        path.write_bytes(broken.SerializeToString())
+    else:
+        path = here / "m.pbtxt"
+        text = text_format.MessageToString(broken).encode()
+        path.write_bytes(text if chance.random() < 0.5 else broken_bytes(text, chance))
+    return "graph", [path]
+
+
+def checkpoint(here: Path, originals: Originals, chance: random.Random) -> tuple[str, list[Path]]:
+    chosen = chance.choice(sorted(originals.checkpoint))
+    for name, content in originals.checkpoint.items():
+        (here / name).write_bytes(broken_bytes(content, chance) if name == chosen else content)
+    return "checkpoint", [here / "graph.ckpt"]
+
+
+def image(here: Path, originals: Originals, chance: random.Random) -> tuple[str, list[Path]]:
+    path = here / chance.choice(["m.png", "m.jpg"])
+    path.write_bytes(broken_bytes(chance.choice(originals.images), chance))
+    return "image", [path]
+
+
+def arrays(here: Path, originals: Originals, chance: random.Random) -> tuple[str, list[Path]]:
+    path = here / "m.npz"
+    path.write_bytes(broken_bytes(chance.choice(originals.arrays), chance))
+    return "arrays", [path]
+
+
 MAKE = {
     **{"hdf5": hdf5, "hdf5_json": hdf5_json, "archive": archive, "archive_json": archive_json},
-    **{"archive_hdf5": archive_hdf5, "json": json_pair, "yaml": yaml},
+    **{"archive_hdf5": archive_hdf5, "json": json_pair, "yaml": yaml, "graph": graph, "graph_text": graph_text},
+    **{"checkpoint": checkpoint, "image": image, "arrays": arrays},
 }

@@ -123,6 +123,18 @@ def test_sums_have_the_op_that_the_family_takes_for_one(family: str, op: str):
     assert ops(graph_def) == ["Add", "AddV2"]
 
 
+def test_one_number_a_channel_is_a_vector():
+    row = np.arange(1.0, 1.0 + X.shape[-1], dtype=np.float32)
+    graph_def = graph_of(lambda x: tf.add(x * row.reshape(1, 1, 1, -1), row.reshape(1, -1), name="out"))
+    result = quantizer_forms(graph_def, "vitis_ai", "1.15", frozenset(["x", "out"]))
+    assert [list(tf.make_ndarray(n.attr["value"].tensor).shape) for n in result.node if n.op == "Const"] == 2 * [
+        [len(row)]
+    ]
+    # What would widen the other side stays.
+    wider = graph_of(lambda x: tf.multiply(tf.reduce_mean(x, [1, 2]), row.reshape(1, 1, 1, -1), name="out"))
+    assert len(quantizer_forms(wider, "vitis_ai", "1.15", frozenset(["x", "out"])).node) == len(wider.node)
+
+
 def test_a_leaky_relu_in_its_old_form_is_one_again_where_the_reader_has_it():
     graph_def = written(graph_of(lambda x: tf.nn.leaky_relu(x, 0.1, name="out")), "1.9")
     keep = frozenset(["x", "out"])

@@ -105,7 +105,7 @@ def test_a_sweep_shares_fails_alone_and_goes_on(home: Callable[[str], Home]):
     }  # fmt: skip
     assert (sweep.folder / "sweep" / rows["a/k/default"]["report"]).read_text() == "the report"
     failed = rows["broken/z/default"]
-    assert (failed["status"], failed["code"], failed["report"]) == ("failed", "K2D-0906", "")
+    assert (failed["status"], failed["code"], failed["report"]) == ("failed", "K2D-0903", "")
     assert failed["error"]
     # What is done is done; what failed is tried again.
     out, _ = sweep.run("--workers", "2", code=4)

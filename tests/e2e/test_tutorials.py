@@ -16,6 +16,7 @@ import pages
 import pytest
 import tensorflow as tf
 from keras import layers
+from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from dnndk_prep import cli
@@ -196,10 +197,20 @@ def test_the_saved_model_of_the_page(followed: Callable[[str], Path], monkeypatc
     assert (tmp_path / "run_saved_model").is_file()
 
 
+@pytest.mark.slow
+def test_the_api_in_ten_lines(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str]):
+    shutil.copy(desk / "my_model.h5", tmp_path)
+    (tmp_path / "my_images").mkdir()
+    for i, pixels in enumerate(RANDOM.integers(0, 256, (100, 16, 16, 3), dtype=np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / "my_images" / f"{i}.png")
+    pages.Reader(tmp_path, monkeypatch, env).follow(pages.DOCS / "reference" / "python_api.md")
+    assert (tmp_path / "bundle" / "vitis_ai" / "quantize.sh").is_file()
+
+
 def test_each_page_with_commands_is_followed():
-    """A new page of a tutorial or a how-to is followed above, or this says so."""
+    """A new page with commands is followed above, or this says so; the README in test_real_files.py."""
     text = Path(__file__).read_text(encoding="utf-8")
-    for page in [*TUTORIALS.glob("*/README.md"), *HOW_TO.glob("*.md")]:
+    for page in pages.pages()[1:]:
         runs = [block for block in pages.blocks(page) if block.language in ("sh", "python") and block.elsewhere is None]
         name = page.parent.name if page.name == "README.md" else page.stem
         assert not runs or f'"{name}"' in text or f"{name}.md" in text, page

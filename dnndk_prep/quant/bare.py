@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tensorflow.core.framework.graph_pb2 import GraphDef
@@ -36,16 +37,19 @@ def quantize_file(
     """Write the files of the quantization into `out`, which is made.
 
     Raises UnsafeFileError, ModelFileError or StageError for a graph that may not run, or cannot be quantized, and for
-    calibration data that mean nothing.
+    calibration data that mean nothing; UsageError for names that are not there and a folder that cannot be written.
     """
     _require_distinct(inputs, outputs)
     made, batches, first, notes = _planned(graph, inputs, outputs, calibration, settings, mode)
+    with _writing(out):
+        # Before what takes long.
+        out.mkdir(parents=True, exist_ok=True)
     if mode == "best":
         quantized = best(_read(graph, inputs, outputs), outputs, made, list(batches)).quantization
     else:
         quantized = quantize(made, bar(batches, "calibration", len(batches)))
-    out.mkdir(parents=True, exist_ok=True)
-    written = write(out, quantized, batches, first)
+    with _writing(out):
+        written = write(out, quantized, batches, first)
     return quantized, Written(written.errors, written.artifact, written.dumped, (*notes, *written.warnings))
 
 
@@ -67,6 +71,20 @@ def _read(graph: Path, inputs: Sequence[str], outputs: Sequence[str]) -> GraphDe
     refuse_unsafe(source.graph_def, source.file)
     _refuse_variables(source.file, [node.name for node in source.graph_def.node if node.op in VARIABLES])
     return for_reader(source.graph_def, RELEASE, frozenset(node.name for node in source.graph_def.node))
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or out} cannot be written",
+            expected="a folder for the files, and room on the disk",
+            found=error.strerror or type(error).__name__,
+            remedy="name another folder",
+            code="K2D-0031",
+        ) from error
 
 
 def _require_distinct(inputs: Sequence[str], outputs: Sequence[str]) -> None:

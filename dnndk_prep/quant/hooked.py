@@ -40,6 +40,8 @@ class HookedGraph:
         options = tf.compat.v1.ConfigProto()
         # The graph as it stands: an optimizer that merged or moved factors would change the last bits.
         options.graph_options.rewrite_options.disable_meta_optimizer = True
+        # A graph of another machine may name devices that are not here.
+        options.allow_soft_placement = True
         self._session = tf.compat.v1.Session(graph=self._graph, config=options)
 
     def run(

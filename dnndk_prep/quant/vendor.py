@@ -19,6 +19,8 @@ from dnndk_prep.quant.vai_q_tf1.prepare import Prepared, Shapes, prepare
 
 # The ops that compute with weights.
 LAYERS = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul", "Conv3D")
+# An eighth of the range is left.
+LARGE_MOVE = 3
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,16 @@ def _unsaid(made: Plan, seen: Mapping[str, Seen], changes: Sequence[Change]) -> 
     if not seen:
         notes.append("nothing of this graph is quantized: vai_q_tensorflow knows float32 alone, and reports success")
     for change in changes:
-        if change.step == "adjust_shift_cut" and change.before - change.after > 8:
+        if change.step == "adjust_shift_cut" and (lost := _lost(change, by_name(made.nodes)[change.fix])):
             notes.append(
                 f"{change.fix}: the DPU's shift moves these weights from position {change.before} to {change.after}, "
-                "where most of them are zero"
+                f"where most of them are {lost}"
             )
     return notes
+
+
+def _lost(change: Change, fix: Node) -> str:
+    """What becomes of values whose position was moved that far: their bits are all below the grid, or beyond it."""
+    if change.before - change.after >= fix.attrs["bit_width"].i:
+        return "zero"
+    return "cut off" if change.after - change.before >= LARGE_MOVE else ""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from nets import Net
 
+from dnndk_prep.quant.calibration import Seen
 from dnndk_prep.quant.network import const, node
 from dnndk_prep.quant.settings import Settings
-from dnndk_prep.quant.vai_q_tf1.adjust import adjusted, dense_parts, growth
-from dnndk_prep.quant.vendor import Plan
+from dnndk_prep.quant.vai_q_tf1.adjust import Change, adjusted, dense_parts, growth
+from dnndk_prep.quant.vendor import Plan, _unsaid
 
 
 def after(made: Plan, **given: int) -> dict[str, int]:
@@ -91,6 +94,16 @@ def test_the_shift_of_the_sum_lies_in_0_to_16(pw: int, wanted: int):
     net.op("Relu", "r", net.biased("a", "x"))
     assert after(net.plan(), x=7, r=6, a__k=pw)["a/k"] == wanted
     assert after(net.plan(adjust_shift_cut=0), x=7, r=6, a__k=pw)["a/k"] == pw
+
+
+@pytest.mark.parametrize(("before", "after", "said"), [(28, 10, "zero"), (10, 4, ""), (8, 9, ""), (8, 14, "cut off")])
+def test_weights_that_are_moved_far_are_told(before: int, after: int, said: str):
+    net = Net()
+    net.op("Relu", "r", net.biased("a", "x"))
+    made = net.plan()
+    seen = {name: Seen(Counter({0: 1})) for name in ("x/aquant", "a/k/wquant", "r/aquant")}
+    notes = _unsaid(made, seen, [Change("adjust_shift_cut", "a/k/wquant", before, after)])
+    assert [note.rpartition(" are ")[2] for note in notes if "the DPU's shift" in note] == ([said] if said else [])
 
 
 @pytest.mark.parametrize(("pb", "wanted"), [(127, 23), (23, 23), (5, 5), (-4, -4), (-5, -4)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,21 @@ def test_files_that_hold_no_batches_are_refused(what: str, words: str, tmp_path:
     with pytest.raises(ModelFileError) as caught:
         list(BatchFile(tmp_path / "c.npz", ["x"]))
     assert words in str(caught.value.found)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    np.savez(tmp_path / "c.npz", b0=GOOD)
+    (tmp_path / "file").write_text("")
+    given = ["--inputs", "x", "--outputs", "r", "--calib", str(tmp_path / "c.npz")]
+    assert cli.main(["quantize", str(graph(tmp_path)), *given, "--out", str(tmp_path / "file" / "out")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_devices_of_another_machine(tmp_path: Path):
+    net = Net()
+    net.op("Relu", "r", net.biased("c", "x"))
+    net.nodes[-1] = replace(net.nodes[-1], device="/device:GPU:0")
+    assert quantized(tmp_path, net, "x", "r", b0=GOOD) == 0
 
 
 def test_missing_batches_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

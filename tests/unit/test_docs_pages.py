@@ -10,7 +10,9 @@ import pages
 import pytest
 
 from dnndk_prep import cli
-from dnndk_prep.config_file import load_config
+from dnndk_prep.config import Config
+from dnndk_prep.config_file import load_checked
+from dnndk_prep.sweep.settings import SweepFile
 
 # What a fence may say. Commands stand in sh alone.
 LANGUAGES = {"sh", "python", "yaml", "json", "text", "java"}
@@ -32,6 +34,7 @@ ELSEWHERE = {
         "docker build -t dnndk_prep .": "needs a container engine",
         "mkdir -p workspace": "needs a container engine",
         "docker run --rm --user": "needs a container engine",
+        "docker run --rm --read-only": "needs a container engine",
         "sudo apt-get install buildah": "needs a container engine",
     },
     "docs/how-to/boards.md": {"xdputil query": "runs on the board"},
@@ -47,6 +50,10 @@ ELSEWHERE = {
     },
     "docs/how-to/java.md": {"javac -cp": "needs TensorFlow's package for Java"},
     "docs/how-to/saved_model.md": {"docker run --rm -p 8501:8501": "needs a container engine"},
+    "docs/how-to/sweep.md": {
+        "dnndk-prep sweep --dry-run": "takes minutes; tests/e2e/test_sweep.py runs others",
+        "pip install 'dnndk_prep[ray]'": "needs the extra ray; tests/e2e/test_sweep.py has it",
+    },
     "docs/how-to/tensorboard.md": {"tensorboard --logdir": "a server, of a package of its own"},
 }
 PAGES = pages.pages()
@@ -93,13 +100,13 @@ def test_commands_amid_the_text_are_commands(page: Path, capsys: pytest.CaptureF
 
 
 def test_the_yaml_is_right(tmp_path: Path):
-    """Every block of YAML is a part of a configuration, or the map of ckpt2keras."""
+    """Every block of YAML is a part of a configuration or a sweep, or the map of ckpt2keras."""
     checked = 0
     for page in PAGES:
         for block in pages.blocks(page):
             if block.language == "yaml" and page.name != "ckpt2keras.md":
                 (tmp_path / "p.yaml").write_text(block.text, encoding="utf-8")
-                load_config(tmp_path / "p.yaml")
+                load_checked(tmp_path / "p.yaml", SweepFile if page.name == "sweep.md" else Config)
                 checked += 1
     assert checked > 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ def read_report(path: Path) -> BoardReport:
 
 def _read(path: Path) -> str:
     data = read_small(path, _LIMIT, "the output of `xdputil query`", "on the board: xdputil query > query.txt")
-    return data.decode("utf-8", errors="replace")
+    # PowerShell writes `ssh board xdputil query > query.txt` in two bytes a letter.
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8", errors="replace")
 
 
 def _in_json(text: str) -> BoardReport | None:

@@ -168,8 +168,10 @@ def test_a_report_alone(capsys, tmp_path):
 )
 def test_other_ways_to_hear_of_the_fingerprint(tmp_path, text):
     path = tmp_path / "log.txt"
-    path.write_text(text)
-    assert [kernel.fingerprint for kernel in xdputil.read_report(path).kernels] == ["0x101000016010407"]
+    # The last is how PowerShell writes it.
+    for coding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text(text, encoding=coding)
+        assert [kernel.fingerprint for kernel in xdputil.read_report(path).kernels] == ["0x101000016010407"]
 
 
 @pytest.mark.parametrize(

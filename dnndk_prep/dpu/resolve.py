@@ -21,6 +21,7 @@ from dnndk_prep.errors import ModelFileError, UsageError, nearest
 _JSON_LIMIT = 1 << 16
 _HARDWARE_LIMIT = 1 << 26
 _HARDWARE = (".dcf", ".hwh")
+_NOWHERE = {"board_source": ""}
 # The vendor's name for a DPU that no release lists ends in its fingerprint.
 _NAMED = re.compile(r"\w+_([0-9A-Fa-f]{16})")
 _REFUSED = (
@@ -132,7 +133,7 @@ def _without_board(dpu: Dpu, release: str | None) -> Target:
 
 def _of_file(path: Path, release: str | None) -> Target:
     if path.suffix.lower() in _HARDWARE:
-        return Target(None, None, configuration.configured(_hardware(path)))
+        return _of_hardware(path, release)
     facts = _arch(path)
     if "fingerprint" in facts:
         return _without_board(of_fingerprint(facts["fingerprint"], release), release)
@@ -153,7 +154,7 @@ def _of_file(path: Path, release: str | None) -> Target:
 def _of_dcf(path: Path, dcf: str, release: str | None) -> Target:
     beside = path.parent / dcf
     if beside.is_file():
-        return Target(None, None, configuration.configured(_hardware(beside)))
+        return _of_hardware(beside, release)
     for board in targets.boards():
         chains = [
             chain for chain in board.toolchains if Path(chain.stock_dcf or chain.dcf or "-").name == Path(dcf).name
@@ -167,6 +168,21 @@ def _of_dcf(path: Path, dcf: str, release: str | None) -> Target:
         found="no such file, and no board's DCF has this name",
         remedy="put the .dcf beside arch.json",
     )
+
+
+def _of_hardware(path: Path, release: str | None) -> Target:
+    dpu = configuration.configured(_hardware(path))
+    if release is None:
+        return Target(None, None, dpu)
+    chain = targets.release(release, {"dcf": path.name, "board_source": dpu.source})
+    if not chain.takes_dcf:
+        raise UsageError(
+            f"{chain.release} compiles for no DCF",
+            expected=", ".join(name for name in targets.releases() if targets.release(name, _NOWHERE).takes_dcf),
+            found=release,
+            remedy="name one of these; from Vitis AI 1.3 on a DPU has a fingerprint, which the board's runtime tells",
+        )
+    return Target(None, chain, dpu)
 
 
 def _hardware(path: Path) -> configuration.Configuration:

@@ -53,6 +53,11 @@ class Toolchain:
         return f"{vendor} {self.name.rpartition('-')[2]}"
 
     @property
+    def takes_dcf(self) -> bool:
+        """Whether its compiler is told the DPU by a DCF: up to Vitis AI 1.2, but DNNDK 3.0 takes `--dpu` alone."""
+        return self.compiles_to == "elf" and self.name != "dnndk-3.0"
+
+    @property
     def quantizers(self) -> tuple[str, ...]:
         """The families of its quantizers: tf1, and tf2 where it has one for TensorFlow 2, from Vitis AI 1.3 on."""
         return ("tf1", "tf2") if self.compiles_to == "xmodel" else ("tf1",)

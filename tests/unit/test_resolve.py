@@ -7,6 +7,7 @@ import json
 import pytest
 
 from dnndk_prep.dpu import targets
+from dnndk_prep.dpu.arch_json import arch_json
 from dnndk_prep.dpu.configuration import configured, parse
 from dnndk_prep.dpu.limits import Span
 from dnndk_prep.dpu.resolve import of_fingerprint, resolve_target, toolchain_for
@@ -174,6 +175,21 @@ def test_a_dcf_and_the_hardware_description_it_is_made_from(tmp_path):
 def test_a_dcf_that_is_none(old, new, words):
     with pytest.raises(ModelFileError, match=words):
         parse(DCF.replace(old, new).encode(), "own.dcf")
+
+
+def test_a_dcf_goes_with_the_releases_that_compile_for_one(tmp_path):
+    path = tmp_path / "own.dcf"
+    path.write_text(DCF)
+    chain = resolve_target(str(path), "DNNDK-3.1").toolchain
+    assert chain is not None
+    assert (chain.reader, chain.dcf) == ("1.12", "own.dcf")
+    old = resolve_target(str(path), "vitis-ai-1.2").toolchain
+    assert old is not None
+    assert arch_json(old) == {"target": "DPUCZDX8G", "dcf": "own.dcf", "cpu_arch": "arm64"}
+    for release in ("dnndk-3.0", "vitis-ai-1.3"):
+        with pytest.raises(UsageError, match="compiles for no DCF") as caught:
+            resolve_target(str(path), release)
+        assert caught.value.expected == "dnndk-3.1, vitis-ai-1.0, vitis-ai-1.1, vitis-ai-1.2"
 
 
 def test_the_boards_rows_are_what_their_dcfs_say():

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from dnndk_prep.config_inputs import DatasetSection, ModelSection, PreprocessSection
 from dnndk_prep.config_values import Count, FileName, FilePath, Flag, Number, Reader, Scope, Section, Word, key
 from dnndk_prep.dpu import targets
-from dnndk_prep.dpu.own_board import board_of
+from dnndk_prep.dpu.own_board import board_of, for_dcf
 from dnndk_prep.errors import DnndkPrepError
 
 
@@ -146,6 +146,9 @@ class TargetSection(Section):
         "vitis-ai-2.5",
         json_schema_extra=_releases,
     )
+    dcf: FilePath | None = key(
+        None, "the DPU of a design of your own, for DNNDK 3.1 and Vitis AI 1.0 - 1.2, in place of the board's", "my.dcf"
+    )
     bundles: Flag = key(True, "false: no bundle for a board, for models that go elsewhere; needs no calibration data")
     vitis_ai_tf2: Flag = key(True, "the bundle for the quantizer of TensorFlow 2, beside that for TensorFlow 1")
 
@@ -153,6 +156,7 @@ class TargetSection(Section):
     def _known(self) -> TargetSection:
         try:
             board = board_of(self.board)
+            board = for_dcf(board, self.dcf) if self.dcf is not None else board
             if self.toolchain is not None:
                 board.toolchain(self.toolchain)
         except DnndkPrepError as error:

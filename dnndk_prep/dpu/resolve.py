@@ -171,7 +171,7 @@ def _of_dcf(path: Path, dcf: str, release: str | None) -> Target:
 
 
 def _of_hardware(path: Path, release: str | None) -> Target:
-    dpu = configuration.configured(_hardware(path))
+    dpu = configuration.configured(read_hardware(path))
     if release is None:
         return Target(None, None, dpu)
     chain = targets.release(release, {"dcf": path.name, "board_source": dpu.source})
@@ -185,7 +185,8 @@ def _of_hardware(path: Path, release: str | None) -> Target:
     return Target(None, chain, dpu)
 
 
-def _hardware(path: Path) -> configuration.Configuration:
+def read_hardware(path: Path) -> configuration.Configuration:
+    """The DPU of a DCF or a .hwh. Raises ModelFileError where there is none."""
     return configuration.parse(_read(path, _HARDWARE_LIMIT), path.name)
 
 

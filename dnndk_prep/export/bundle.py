@@ -45,6 +45,8 @@ class BundleSpec:
     feed_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     # Input -> the node at which the quantizer begins in its place, behind a rescaling that stays in float.
     begin: Mapping[str, str] = field(default_factory=dict)
+    # The DCF of the user's own design, which goes into the bundle.
+    dcf: Path | None = None
 
 
 def net_name(stem: str) -> str:
@@ -142,6 +144,9 @@ def write_files(
     `values` are those of the templates of `family` beside the common ones.
     """
     copied = _copy_calibration(spec.calib_dir, folder)
+    if spec.dcf is not None and spec.toolchain.dcf is not None:
+        shutil.copyfile(spec.dcf, folder / spec.toolchain.dcf)
+        copied.append(spec.toolchain.dcf)
     _write_outputs(folder / CHECK_OUTPUTS, spec)
     common = _values(spec) | {"model_file": model_file, "files": [model_file, CHECK, CHECK_OUTPUTS, *copied]}
     for name in (*scripts, CHECK, "README.md"):
@@ -186,6 +191,7 @@ def _values(spec: BundleSpec) -> dict[str, Any]:
         "net": spec.net_name,
         "board": spec.board,
         "toolchain": spec.toolchain,
+        "has_dcf": spec.dcf is not None,
         "has_images": (spec.calib_dir / IMAGES).is_dir(),
         "calib_iter": spec.calib_iter,
         "batch_size": spec.batch_size,

@@ -31,7 +31,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     if not target.bundles:
         ctx.say("dpu_check: nothing to check, since target.bundles is false")
         return {"checks": []}
-    graph, board = GraphArtifact.load(ctx.inputs["optimize_for_inference"]), board_of(target.board)
+    graph, board = GraphArtifact.load(ctx.inputs["optimize_for_inference"]), board_of(target.board, target.dcf)
     network, fixes = network_of(graph), ctx.cfg.optimize_for_inference.fixes
     results = {}
     for toolchain in board.chosen(target.toolchain):

@@ -42,7 +42,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
     target = ctx.cfg.target
-    board = board_of(target.board)
+    board = board_of(target.board, target.dcf)
     calib_dir = ctx.inputs["calib_input"]
     feeds = _first_batch(ctx, graph)
     batch_size = len(next(iter(feeds.values())))
@@ -62,6 +62,7 @@ def _bundles(ctx: StageContext, graph: GraphArtifact) -> dict[str, Any]:
             expected=expected,
             feed_shapes={name: value.shape for name, value in feeds.items()},
             begin=begin,
+            dcf=target.dcf,
         )
         WRITERS[toolchain.family](ctx.out / toolchain.family, spec)
         ctx.say(f"export: {toolchain.family}/ for {board.title} with {toolchain.release}")

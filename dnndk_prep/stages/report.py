@@ -34,7 +34,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _facts(ctx: StageContext) -> ReportFacts:
-    board = board_of(ctx.cfg.target.board)
+    board = board_of(ctx.cfg.target.board, ctx.cfg.target.dcf)
     stages = {name: _json(folder / STAGE_JSON) for name, folder in ctx.inputs.items()}
     written = {(name, path): ctx.inputs[name] / path for name, stage in stages.items() for path in stage["artifacts"]}
     positions, errors = written.get(("quantize", "positions.json")), written.get(("quantize", "layer_error.csv"))

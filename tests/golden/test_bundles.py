@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import bundles
 import numpy as np
 import pytest
 
 from dnndk_prep.dpu import targets
+from dnndk_prep.dpu.own_board import for_dcf
 from dnndk_prep.errors import StageError
 from dnndk_prep.export.bundle import calibration_batch, net_name, quantizer_shape
 from dnndk_prep.graph.artifact import GraphArtifact, TensorSpec
@@ -44,6 +46,20 @@ def test_texts(board, toolchain, calib, tmp_path, golden):
     folder = bundles.write(tmp_path / "bundle", one)
     for name in TEXTS[one.toolchain.family]:
         golden(f"{board}-{toolchain}/{name}", (folder / name).read_text())
+
+
+@pytest.mark.parametrize("toolchain", ["dnndk-3.1", "vitis-ai-1.2"])
+def test_the_dcf_of_ones_own_design_lies_in_the_folder(toolchain, calib, tmp_path):
+    dcf = tmp_path / "it's $(mine).dcf"
+    dcf.write_bytes(b"\x08\x01Number of DPU Cores:1")
+    one = bundles.spec(calib, "zcu102", toolchain)
+    own = for_dcf(one.board, dcf).toolchain(toolchain)
+    folder = bundles.write(tmp_path / "bundle", replace(one, toolchain=own, dcf=dcf))
+    assert (folder / "dpu.dcf").read_bytes() == dcf.read_bytes()
+    assert "Copy `" not in (folder / "README.md").read_text()
+    texts = [path.read_text() for path in folder.iterdir() if path.suffix in (".sh", ".json")]
+    assert any("dpu.dcf" in text for text in texts)
+    assert not any("mine" in text for text in texts)
 
 
 @pytest.mark.parametrize("toolchain", ["dnndk-3.1", "vitis-ai-3.5"])

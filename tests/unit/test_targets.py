@@ -10,7 +10,7 @@ from dnndk_prep.dpu.dpus import by_name
 from dnndk_prep.dpu.fingerprint import decode
 from dnndk_prep.dpu.own_board import board_of
 from dnndk_prep.dpu.resolve import dpu_of
-from dnndk_prep.errors import UsageError
+from dnndk_prep.errors import ModelFileError, UsageError
 
 EVERY = [(board, chain) for board in targets.boards() for chain in board.toolchains]
 IDS = [f"{board.name}-{chain.name}" for board, chain in EVERY]
@@ -37,6 +37,26 @@ def test_a_fingerprint_is_a_board_of_ones_own():
     assert board_of("ZCU104") is targets.board("zcu104")
     with pytest.raises(UsageError, match="no DPU has type 16"):
         board_of("0x1010000160104070")
+
+
+def test_a_dcf_is_the_boards_own(tmp_path):
+    path = tmp_path / "it's mine.dcf"
+    path.write_text(
+        "Number of DPU Cores:2;Arch of DPU:B2304;RAM Usage:High;Channel Augmentation:Disabled;DepthWiseConv:Enabled;"
+        "AveragePool:Disabled;ReLU Type:ReLU + ReLU6;Number of SFM cores:0;Target Version:1.4.1;"
+        "M-AXI HP Data Width (DPU):128"
+    )
+    board = board_of("zcu104", path)
+    assert board.size == "2 x B2304"
+    assert [chain.name for chain in board.toolchains] == ["dnndk-3.1", *DCF_RELEASES]
+    assert {chain.dcf for chain in board.toolchains} == {"dpu.dcf"}
+    assert all(dpu_of(board, chain).avg_pool is None for chain in board.toolchains)
+    with pytest.raises(UsageError, match="does not go with KV260"):
+        board_of("kv260", path)
+    with pytest.raises(UsageError, match="is no DCF"):
+        board_of("zcu104", path.rename(tmp_path / "mine.hwh"))
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        board_of("zcu104", tmp_path / "gone.dcf")
 
 
 def test_unknown_board_names_the_nearest():

@@ -126,6 +126,18 @@ def test_products_with_constants_behind_a_bias_are_folded():
         made = net.plan()
         assert "m" not in ops(made)
         np.testing.assert_array_equal(values(made)["c/k"], net.nodes[1].value * 2)
+        assert not made.prepared.notes
+
+
+def test_products_behind_dense_layers_are_folded_though_the_tool_aborts():
+    net = Net((None, 4))
+    net.op("MatMul", "d", "x", net.weights("k", 4, 3), transpose_a=False, transpose_b=False)
+    net.op("BiasAdd", "b", "d", net.weights("bias", 3))
+    net.op("Relu", "r", net.op("Mul", "m", "b", net.const("two", 2)))
+    made = net.plan()
+    assert fixes(made) == {"x": 1, "k": 0, "bias": 0, "r": 1}
+    np.testing.assert_array_equal(values(made)["k"], net.nodes[1].value * 2)
+    assert "aborts" in made.prepared.notes[0]
 
 
 def test_an_output_that_is_folded_away_is_found_again():

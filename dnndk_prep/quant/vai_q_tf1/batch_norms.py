@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -84,12 +85,15 @@ def fold(nodes: Sequence[Node], notes: list[str]) -> list[Node]:
     return current
 
 
-def fold_products(nodes: Sequence[Node]) -> list[Node]:
-    """A constant that the sum of layer and bias is multiplied with goes into both."""
+def fold_products(nodes: Sequence[Node], notes: list[str]) -> list[Node]:
+    """A constant that the sum of layer and bias is multiplied with goes into both.
+
+    `notes` gets a sentence for each that the quantizer aborts at: behind dense layers.
+    """
     biased = op(ADD, CONV, CONST.named("bias"), role="add")
     current = list(nodes)
     for pattern in (op("Mul", biased, CONST.named("scale")), op("Mul", CONST.named("scale"), biased)):
-        current = replace_all(current, pattern, _product, may_drop=True, repeat=True)
+        current = replace_all(current, pattern, partial(_product, notes), may_drop=True, repeat=True)
     return current
 
 
@@ -180,9 +184,14 @@ def _scaled_weights(match: Match, notes: list[str]) -> Node | None:
     return weights.holding(weights.array * scale.reshape(shape))
 
 
-def _product(match: Match, read: frozenset[str]) -> Replacement | None:
+def _product(notes: list[str], match: Match, read: frozenset[str]) -> Replacement | None:
     if _is_read(match, read, ["conv", "weights", "scale", "add", "bias"]):
         return None
+    if match["conv"].op == "MatMul":
+        notes.append(
+            f"{match.node.name}: vai_q_tensorflow aborts at this product behind the dense layer {match['conv'].name}, "
+            "whose weights it takes for those of a convolution; here it goes into them"
+        )
     weights, bias, scale = match["weights"], match["bias"], match["scale"].array.reshape(-1)
     channels = weights.array.shape[2] if match["conv"].op == "DepthwiseConv2dNative" else weights.array.shape[-1]
     if scale.size not in (1, channels) or scale.size not in (1, bias.array.size):

@@ -89,7 +89,7 @@ def prepare(
     ordered = forms.hard_swish_order(plain)
     exchanged = _exchanged(by_name(plain), by_name(ordered), outputs)
     plain = ordered
-    merged = batch_norms.fold_products(batch_norms.fold(batch_norms.split(plain), notes))
+    merged = batch_norms.fold_products(batch_norms.fold(batch_norms.split(plain), notes), notes)
     notes += _left_norms(merged)
     if settings.do_cle:
         standing = [_given_by(name, merged, by_name(plain)) for name in outputs]

@@ -38,7 +38,7 @@ def killed(row: Row, prepared: Prepared, words: list[str], workspace: Path, faul
     return met
 
 
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.faults)])
 def test_killed_at_every_call_of_files(quick: Prepared, figures: Figures, tmp_path: Path, step: int):
     yaml = tmp_path / "pipeline.yaml"
     yaml.write_text("")

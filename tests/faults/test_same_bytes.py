@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import runs
 from figures import Figures, Row
@@ -50,15 +51,33 @@ def same(row: Row, found: Path, wanted: Path, what: str) -> None:
         row.lose(f"{what}: {wrong}")
 
 
-SMALL = runs.YAML.replace("epochs: 2", "epochs: 1")
+GOLDEN = Path(__file__).parents[1] / "quant" / "goldens" / "10_two_inputs"
+GRAPH = """\
+model: {path: float.pb}
+dataset: {name: none}
+calibration: {path: calib.npz, count: 4, batch_size: 2}
+target: {toolchain: vitis-ai-2.5}
+tensorboard: {prefix: net}
+"""
+
+
+def graph_home(folder: Path) -> Path:
+    """A frozen graph of two inputs with its calibration data; the YAML."""
+    folder.mkdir(parents=True)
+    shutil.copyfile(GOLDEN / "float.pb", folder / "float.pb")
+    with np.load(GOLDEN / "calib.npz") as stored:
+        np.savez(folder / "calib.npz", rgb=stored["b0_in0"], depth=stored["b0_in1"])
+    (folder / "pipeline.yaml").write_text(GRAPH)
+    return folder / "pipeline.yaml"
 
 
 def test_another_folder_time_and_surroundings(other_day: Path, figures: Figures, tmp_path: Path):
-    """From training to the report; run.lock.yaml is one of the files."""
-    with figures("Same bytes", "a small run, repeated in another folder with other surroundings") as row:
-        first, other = runs.write_home(tmp_path / "a", SMALL), runs.write_home(tmp_path / "other folder é" / "b", SMALL)
+    """From a frozen graph to the report; run.lock.yaml is one of the files."""
+    with figures("Same bytes", "a frozen graph, repeated in another folder with other surroundings") as row:
+        first, other = graph_home(tmp_path / "a"), graph_home(tmp_path / "other folder é" / "b")
         wanted = run(first, PLAIN, other_day, 0o022, tmp_path)
         assert (wanted / "run.lock.yaml").is_file()
+        assert (wanted / "report" / "report.json").is_file()
         same(row, run(other, STRANGE, other_day, 0o077, other.parent), wanted, "other surroundings")
 
 

@@ -76,8 +76,10 @@ def plan(
     """
     known = [item.name for item in graph_def.node]
     require([*inputs, *outputs, *settings.ignore_nodes], known, "node")
-    require([*settings.nodes_bit, *settings.nodes_method], known, "node")
     prepared = prepare(from_graph_def(graph_def), inputs, outputs, fed, settings, is_faithful)
+    # FixNeurons stand behind nodes of the quantizer's own, too: the factor of an average, say.
+    known += [item.name for item in prepared.nodes]
+    require([*settings.nodes_bit, *settings.nodes_method], known, "node")
     places = locate(prepared.nodes, settings)
     return Plan(settings, prepared, places, tuple(with_fix_neurons(prepared, places.fixes)))
 

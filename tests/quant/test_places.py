@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from nets import Net, fixes
 
+from dnndk_prep.errors import StageError
 from dnndk_prep.quant.vendor import Plan, quantize
 
 W, A, D = 0, 1, 2
@@ -307,6 +308,18 @@ def test_bits_and_methods_of_single_nodes():
     }  # fmt: skip
     assert {name: int(found[name].method) for name in ("x", "c0/k", "r0")} == {"x": 1, "c0/k": 0, "r0": 1}
     assert [note.split(":")[0] for note in made.places.notes] == ["c0/add"]
+
+
+def test_bits_and_methods_of_nodes_that_the_quantizer_makes():
+    net = Net()
+    net.mean("m", net.biased("c", "x"), keep_dims=False)
+    net.op("Softmax", "s", "m")
+    made = net.plan(nodes_bit={"m/mul": 6}, nodes_method={"m/squeeze": 0})
+    found = made.places.fixes
+    assert (found["m/mul"].bits, int(found["m/squeeze"].method)) == (6, 0)
+    assert not made.places.notes
+    with pytest.raises(StageError, match="no node 'm/factor'"):
+        net.plan(nodes_bit={"m/factor": 6})
 
 
 def test_a_layer_behind_an_output_that_is_an_identity():

@@ -21,7 +21,9 @@ HERE = "here"
 
 def default_workers(threads: int) -> int:
     """As many processes as the cores that this process may use have room for."""
-    return max(1, len(os.sched_getaffinity(0)) // threads)
+    # Not every system tells a process' own cores.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // threads)
 
 
 @contextmanager

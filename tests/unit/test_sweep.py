@@ -19,6 +19,7 @@ from dnndk_prep.errors import UsageError
 from dnndk_prep.pipeline import Pipeline
 from dnndk_prep.sweep import cells, table, work
 from dnndk_prep.sweep.cells import Cell
+from dnndk_prep.sweep.engines import default_workers
 from dnndk_prep.sweep.schedule import outcomes
 from dnndk_prep.sweep.settings import SweepFile
 from dnndk_prep.sweep.sharing import Part, parts, stage_keys, take
@@ -291,3 +292,15 @@ def test_what_would_run_and_words_that_mean_nothing(tmp_path: Path, capsys: pyte
     assert cli.main(["sweep", str(tmp_path / "sweep.yaml"), "--workers", "0"]) == 2
     assert cli.main(["sweep", str(tmp_path / "none.yaml")]) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pipeline.yaml", "sweep.yaml"]
+
+
+def test_a_second_sweep_of_the_same_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    told = sweep_of(tmp_path, "targets: {z: {board: zcu104}}\n")
+    with Workspace(told.folder).lock():
+        assert cli.main(["sweep", str(tmp_path / "sweep.yaml")]) == 2
+    assert "another run holds this workspace" in capsys.readouterr().err
+    assert not (tmp_path / "sweep" / "sweep.csv").exists()
+
+
+def test_a_machine_has_room_for_one_cell_at_least():
+    assert default_workers(1) >= default_workers(2) >= default_workers(10**6) == 1

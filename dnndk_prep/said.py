@@ -1,9 +1,18 @@
-"""What TensorFlow and Keras say of an error, in the one line that tells what is wrong."""
+"""What TensorFlow, Keras and NumPy say of an error, in the one line that tells what is wrong."""
 
 from __future__ import annotations
 
 import re
+import tokenize
+import zipfile
+import zlib
 
+# What NumPy raises for a file that is no array or archive of arrays, is cut short or damaged, or holds Python objects.
+# It reads the header of an array as a piece of Python.
+NO_ARRAYS = (
+    *(OSError, ValueError, EOFError, KeyError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+    *(OverflowError, MemoryError, RuntimeError),
+)
 # How an error of a graph begins, and what stands in the line that tells the node.
 GRAPH_ERROR = "Graph execution error:"
 NODE = "{{node"

@@ -19,7 +19,7 @@ from dnndk_prep.graph.run import GraphRunner, imported
 from dnndk_prep.graph.safety import refuse_unsafe
 from dnndk_prep.graph.sources import GraphSource
 from dnndk_prep.graph.topology import by_name, node_of, reachable
-from dnndk_prep.said import first_line
+from dnndk_prep.said import NO_ARRAYS, first_line
 
 
 class Inference:
@@ -144,11 +144,11 @@ def read_array(path: Path) -> np.ndarray:
     """An .npy file, read without pickle: a stranger's file may hold no objects. Raises ModelFileError for any other."""
     try:
         value = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except NO_ARRAYS as error:
         raise ModelFileError(
             f"{path} is no array that can be fed",
             expected="an .npy file of numbers, as numpy.save writes it",
-            found=str(error).splitlines()[0],
+            found=first_line(error),
             remedy="save the array again: numpy.save('x.npy', x)",
         ) from error
     if not isinstance(value, np.ndarray):

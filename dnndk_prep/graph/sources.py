@@ -15,6 +15,7 @@ import tensorflow as tf
 from google.protobuf import text_format  # type: ignore[import-untyped]
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.core.framework.types_pb2 import DT_INVALID, DataType
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -25,6 +26,7 @@ from dnndk_prep.graph.topology import by_name, node_of
 from dnndk_prep.wire import MAX_BYTES
 
 DEFAULT_SIGNATURE = "serving_default"
+PLACEHOLDERS, TYPES = ("Placeholder", "PlaceholderWithDefault"), frozenset(DataType.values()) - {DT_INVALID}
 # What hands the value of RestoreV2 on to the op that writes the variable.
 ON_THE_WAY = ("Identity", "Reshape", "Cast")
 
@@ -236,11 +238,7 @@ def _check_structure(source: GraphSource) -> None:
     elif len(nodes) != len(source.graph_def.node):
         problem = "two nodes of one name"
     else:
-        for node in source.graph_def.node:
-            missing = next((name for name in node.input if node_of(name) not in nodes), None)
-            if not node.name or missing is not None:
-                problem = f"the node {node.name!r}, which reads {missing!r}, and that is not there"
-                break
+        problem = next(filter(None, (_problem(node, nodes) for node in source.graph_def.node)), None)
     if problem:
         raise ModelFileError(
             f"{source.file} is no whole graph",
@@ -248,3 +246,14 @@ def _check_structure(source: GraphSource) -> None:
             found=problem,
             remedy="export the graph again",
         )
+
+
+def _problem(node: NodeDef, nodes: Mapping[str, NodeDef]) -> str | None:
+    if not node.name or ":" in node.name or node.name.startswith("^"):
+        return f"a node with the name {node.name!r}, which tensors cannot be called by"
+    missing = next((name for name in node.input if node_of(name) not in nodes), None)
+    if missing is not None:
+        return f"the node {node.name!r}, which reads {missing!r}, and that is not there"
+    if node.op in PLACEHOLDERS and node.attr["dtype"].type not in TYPES:
+        return f"the placeholder {node.name!r} without a type that TensorFlow knows"
+    return None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,11 +10,9 @@ import numpy as np
 
 from dnndk_prep.errors import ModelFileError, StageError
 from dnndk_prep.quant.calibration import Batch, example_count
-from dnndk_prep.said import first_line
+from dnndk_prep.said import NO_ARRAYS, first_line
 
 KEY = re.compile(r"b(\d+)(?:_in(\d+))?")
-# What NumPy raises for a file that is no archive, is cut short or damaged, or holds Python objects.
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 class BatchFile:
@@ -30,7 +26,7 @@ class BatchFile:
         self._path, self._inputs = path, inputs
         try:
             stored = np.load(path, allow_pickle=False)
-        except UNREADABLE as error:
+        except NO_ARRAYS as error:
             raise _unusable(path, inputs, first_line(error)) from error
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise _unusable(path, inputs, "a single array: an .npy file")
@@ -54,7 +50,7 @@ class BatchFile:
     def _read(self, stored: Mapping[str, np.ndarray], key: str) -> np.ndarray:
         try:
             return stored[key]
-        except UNREADABLE as error:
+        except NO_ARRAYS as error:
             raise _unusable(self._path, self._inputs, f"{key}: {first_line(error)}") from error
 
     def _names(self, i: int) -> list[str]:

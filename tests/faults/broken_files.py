@@ -314,7 +314,7 @@ def image(here: Path, originals: Originals, chance: random.Random) -> tuple[str,
 def arrays(here: Path, originals: Originals, chance: random.Random) -> tuple[str, list[Path]]:
     path = here / "m.npz"
     path.write_bytes(broken_bytes(chance.choice(originals.arrays), chance))
-    return "arrays", [path]
+    return chance.choice(["arrays", "dataset", "array"]), [path]
 
 
 MAKE = {

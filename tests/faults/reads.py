@@ -12,6 +12,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 from dnndk_prep.config_file import load_config
 from dnndk_prep.data.images import read_image
+from dnndk_prep.data.sources.npz import read_arrays
 from dnndk_prep.errors import DnndkPrepError
 from dnndk_prep.keras_io.load import read_architecture_weights, read_model
 from dnndk_prep.quant.calibration_data import BatchFile, require_meaning
@@ -33,14 +34,22 @@ def read_values(prefix: Path) -> None:
     read_checkpoint(prefix)
 
 
-def read_arrays(path: Path) -> None:
+def read_one(path: Path) -> None:
+    """What `infer` is fed with."""
+    from dnndk_prep.graph.infer import read_array
+
+    read_array(path)
+
+
+def read_batches(path: Path) -> None:
     """Calibration batches."""
     require_meaning(iter(BatchFile(path, ["image"])))
 
 
 READ = {
     **{"model": read_model, "pair": read_architecture_weights, "config": load_config, "graph": read_graph},
-    **{"checkpoint": read_values, "image": read_image, "arrays": read_arrays},
+    **{"checkpoint": read_values, "image": read_image, "arrays": read_batches, "dataset": read_arrays},
+    "array": read_one,
 }
 
 

@@ -38,7 +38,7 @@ def lengthen(path: Path) -> None:
 
 def link(path: Path) -> None:
     """The same bytes, elsewhere, where they may change at any time."""
-    elsewhere = path.parents[2] / "elsewhere"
+    elsewhere = next(folder.parent for folder in path.parents if folder.name == "workspace") / "elsewhere"
     shutil.copyfile(path, elsewhere)
     path.unlink()
     path.symlink_to(elsewhere)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from dnndk_prep.data.parts import ONLY_INPUT, ArrayPart, is_image_array
 from dnndk_prep.data.sources import Dataset
 from dnndk_prep.errors import ModelFileError, UnsafeFileError, nearest
+from dnndk_prep.said import NO_ARRAYS, first_line
 
 
 def open_npz(path: Path) -> Dataset:
@@ -46,7 +46,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: content[name] for name in content.files}
     except ModelFileError:
         raise
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
+    except NO_ARRAYS as error:
         if "allow_pickle" in str(error):
             raise UnsafeFileError(
                 f"{path} is refused: it holds pickled Python objects",
@@ -54,7 +54,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 found=str(error),
                 remedy="save arrays of numbers of one shape",
             ) from error
-        raise ModelFileError(f"{path} cannot be read", expected="an .npz file", found=str(error)) from error
+        raise ModelFileError(f"{path} cannot be read", expected="an .npz file", found=first_line(error)) from error
 
 
 def checked_inputs(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -29,7 +29,8 @@ def flip(path: Path) -> None:
 
 
 def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+    """Two bytes: the last one of stage.json ends a line, and says nothing."""
+    path.write_bytes(path.read_bytes()[:-2])
 
 
 def lengthen(path: Path) -> None:

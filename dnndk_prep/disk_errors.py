@@ -23,8 +23,11 @@ def reason(error: BaseException) -> str | None:
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:
-        if isinstance(found, OSError) or any(word in str(found) for word in WORDS):
-            return first_line(found)
+        words = [word for word in WORDS if word in str(found)]
+        if words or isinstance(found, OSError):
+            line = first_line(found)
+            # HDF5 tells the cause in a later line than the first.
+            return line if not words or words[0] in line else f"{words[0]}: {line}"
         seen.add(id(found))
         found = found.__cause__ or found.__context__
     return None

@@ -248,7 +248,7 @@ class Pipeline:
         if record is None:
             there = self.workspace.folder(stage.name).exists()
             return Step(stage, True, f"{STAGE_JSON} is gone or was changed" if there else "it has not run yet")
-        changed = difference(record.fingerprint, fingerprint)
+        changed = difference(record.fingerprint, fingerprint) if record.intact else f"{STAGE_JSON} was changed since"
         if changed is None:
             changed = self.workspace.damaged(stage.name, record, self._made_of.content(stage.name))
         return Step(stage, changed is not None, changed or "nothing changed")

@@ -133,7 +133,7 @@ def test_killed_at_random_moments(crew: tuple[Prepared, Prepared], undisturbed: 
             for _ in range(5):
                 prepared.start(["run", str(yaml)], workspace)
                 row.runs += 1
-                row.faults += prepared.end(kill_after=moment.uniform(0.1, 12)).code == -signal.SIGKILL
+                row.faults += prepared.end(kill_after=moment.uniform(0.1, 8)).code == -signal.SIGKILL
                 if half := runs.broken(workspace):
                     row.lose(f"chain {turn}: half {half}")
             rerun_is_whole(row, prepared, yaml, wanted, f"chain {turn}")
@@ -142,4 +142,4 @@ def test_killed_at_random_moments(crew: tuple[Prepared, Prepared], undisturbed: 
     with figures("Kill", "at random moments of a whole run, five times over") as row:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda number: chain(row, number), range(2)))
-        assert row.faults >= 50, row
+        assert row.faults >= 20, row

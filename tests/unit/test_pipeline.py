@@ -150,6 +150,7 @@ def test_a_killed_replacement_is_mended(home: Home):
     [
         OSError(28, "No space left on device"),
         RuntimeError("Can't decrement id ref count (file write failed: No space left on device)"),
+        OSError("Unable to flush file (file write failed: time = noon\n, error message = 'No space left on device')"),
     ],
 )
 def test_disk_errors_are_stage_errors(home: Home, error: Exception):

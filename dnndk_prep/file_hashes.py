@@ -20,8 +20,8 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_outside(path: Path, key: str) -> str:
-    """The hash of a user's file, or of a folder's relative names and contents.
+def sha256_outside(path: Path, key: str, workspace: Path) -> str:
+    """The hash of a user's file, or of a folder's relative names and contents but for a workspace in it.
 
     Raises ModelFileError if there is no such file, or it cannot be read; `key` is the YAML key that named it.
     """
@@ -29,7 +29,7 @@ def sha256_outside(path: Path, key: str) -> str:
         if not path.is_dir():
             return sha256_file(path)
         total = hashlib.sha256()
-        for file in _outside_files(path):
+        for file in _outside_files(path, workspace):
             name = os.fsencode(file.relative_to(path).as_posix())
             total.update(len(name).to_bytes(8) + name + sha256_file(file).encode())
         return total.hexdigest()
@@ -51,12 +51,12 @@ def sha256_outside(path: Path, key: str) -> str:
         ) from error
 
 
-def state_outside(path: Path) -> str:
+def state_outside(path: Path, workspace: Path) -> str:
     """A hash of what changes when a user's file or folder is written to, without reading it.
 
     The time of the last change of an inode cannot be set, unlike that of its content. Raises OSError.
     """
-    files = _outside_files(path) if path.is_dir() else [path]
+    files = _outside_files(path, workspace) if path.is_dir() else [path]
     facts = ((str(file), file.stat()) for file in files)
     told = [(name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) for name, found in facts]
     return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()
@@ -71,21 +71,23 @@ def hash_or_reason(path: Path) -> str:
         return f"{UNREADABLE}{error.strerror}"
 
 
-def _outside_files(folder: Path) -> list[Path]:
+def _outside_files(folder: Path, workspace: Path) -> list[Path]:
     """A user's files, those behind links among them, in a fixed order. Raises OSError for a folder that is closed."""
-    return sorted(path for path in walk(folder, follow=True) if path.is_file())
+    # Data and workspace may lie in one folder, which the run itself writes to.
+    ours = frozenset({os.path.realpath(workspace)})
+    return sorted(path for path in walk(folder, follow=True, closed=ours) if path.is_file())
 
 
-def walk(folder: Path, follow: bool = False, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+def walk(folder: Path, follow: bool = False, closed: frozenset[str] = frozenset()) -> Iterator[Path]:
     """Everything below that is no folder; a link to a folder is one of these unless links are to be followed.
 
-    A link that leads back to a folder above it is not.
+    A link that leads back to a folder above it is not; no folder in `closed` (real paths) is entered.
     """
-    above |= {os.path.realpath(folder)}
+    closed |= {os.path.realpath(folder)}
     with os.scandir(folder) as entries:
         for entry in entries:
             path = folder / entry.name
             if not entry.is_dir(follow_symlinks=follow):
                 yield path
-            elif os.path.realpath(path) not in above:
-                yield from walk(path, follow, above)
+            elif os.path.realpath(path) not in closed:
+                yield from walk(path, follow, closed)

@@ -73,17 +73,18 @@ class MadeOf:
     def _hash_outside(self, key: str, path: Path) -> str:
         if key not in self._outside:
             try:
-                state = state_outside(path)
+                state = state_outside(path, self._cfg.workspace)
             except OSError:
                 state = ""  # The hash has the clear words.
-            self._outside[key] = sha256_outside(path, key), state
+            self._outside[key] = sha256_outside(path, key, self._cfg.workspace), state
         return self._outside[key][0]
 
     def require_still(self, stage: Stage) -> None:
         """Raises ModelFileError where a user's file was written to while the stage read it."""
         for key, path in self._files(stage).items():
             sha256, state = self._outside[key]
-            if state_outside(path) != state and sha256_outside(path, key) != sha256:
+            now = state_outside(path, self._cfg.workspace)
+            if now != state and sha256_outside(path, key, self._cfg.workspace) != sha256:
                 raise ModelFileError(
                     f"{key} was written to while {stage.name} read it",
                     expected="files that stay as they are during a run",

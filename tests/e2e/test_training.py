@@ -95,7 +95,7 @@ def ctrl_c():
     raise Stopped
 
 
-@pytest.mark.parametrize("done", [1, 2])
+@pytest.mark.parametrize("done", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupted_training_ends_bit_for_bit_as_an_undisturbed_one(tmp_path, undisturbed, done):
     scratch = tmp_path / "scratch"
     with pytest.raises(Stopped):
@@ -116,6 +116,7 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
         run(tmp_path, examples(stop))
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_by_another(tmp_path, undisturbed):
     code = """
 import os, sys

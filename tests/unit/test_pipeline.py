@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnndk_prep import cli, made_of, pipeline, stage_list
+from dnndk_prep import cli, file_hashes, made_of, pipeline, stage_list
 from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import ModelFileError, StageError, UsageError
 from dnndk_prep.pipeline import Pipeline
@@ -96,6 +96,19 @@ def test_outside_files_count_by_content_not_time_or_path(home: Home, tmp_path: P
     assert home.plan() == {}
     (tmp_path / "sub" / "b.h5").write_bytes(b"other")
     assert home.plan()["first"] == "the content of model.path changed"
+
+
+def test_a_workspace_beside_the_data_is_no_part_of_them(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"a")
+    workspace = tmp_path / "workspace"
+    told = [file_hashes.sha256_outside(tmp_path, "dataset.path", workspace)]
+    (workspace / "first").mkdir(parents=True)
+    (workspace / "first" / "artifact").write_text("x")
+    told.append(file_hashes.sha256_outside(tmp_path, "dataset.path", workspace))
+    (tmp_path / "images" / "b.png").write_bytes(b"b")
+    told.append(file_hashes.sha256_outside(tmp_path, "dataset.path", workspace))
+    assert told[0] == told[1] != told[2]
 
 
 def test_version_changes_are_named(home: Home, monkeypatch: pytest.MonkeyPatch):

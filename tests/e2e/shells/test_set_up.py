@@ -241,7 +241,10 @@ def test_named_conda_environment_without_conda_is_refused(with_python: Checkout)
     ("words", "expected"),
     [
         ([], "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not slow and not faults"),
-        (["tests/unit", "-x"], "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not slow and not faults tests/unit -x"),
+        (
+            ["tests/unit", "-x"],
+            "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not slow and not faults tests/unit -x",
+        ),
         (["all"], "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not faults"),
         (["all", "-x"], "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not faults -x"),
     ],

@@ -240,13 +240,13 @@ def test_named_conda_environment_without_conda_is_refused(with_python: Checkout)
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not slow and not faults"),
+        ([], "python -m pytest -n auto --dist loadfile -m not slow and not faults"),
         (
             ["tests/unit", "-x"],
-            "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not slow and not faults tests/unit -x",
+            "python -m pytest -n auto --dist loadfile -m not slow and not faults tests/unit -x",
         ),
-        (["all"], "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not faults"),
-        (["all", "-x"], "python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m not faults -x"),
+        (["all"], "python -m pytest -n auto --dist loadfile -m not faults"),
+        (["all", "-x"], "python -m pytest -n auto --dist loadfile -m not faults -x"),
     ],
 )
 def test_test_script_sets_itself_up(with_python: Checkout, words: list[str], expected: str) -> None:

@@ -501,16 +501,16 @@ def written(path: Path, architecture: dict[str, Any]) -> Path:
 @pytest.mark.parametrize("registered", ["Scale", "Custom>Scale", None, "q>Other"])
 def test_the_module_of_a_class_of_the_user_is_never_imported(tmp_path: Path, registered: str | None) -> None:
     """Keras 2 would import whatever module the file names where it does not find the registered name."""
-    scale = keras3("Scale", "a", "evil_module", registered)
-    mine = {**scale, "config": {**scale["config"], "inner": [function("evil_module", "Scale", None)]}}
+    scale = keras3("Scale", "a", "module_of_a_stranger", registered)
+    mine = {**scale, "config": {**scale["config"], "inner": [function("module_of_a_stranger", "Scale", None)]}}
     places = [keras3("Dense", "d", kernel_initializer=scale, activation=scale), mine]
     path = written(tmp_path / "m.json", sequential(*places))
     architecture = scan(path, custom=["Scale"]).architecture
-    assert "evil_module" not in json.dumps(architecture)
+    assert "module_of_a_stranger" not in json.dumps(architecture)
     # All else is as it was, and Keras' own classes keep their modules.
-    assert architecture == json.loads(path.read_text().replace('"evil_module"', "null"))
+    assert architecture == json.loads(path.read_text().replace('"module_of_a_stranger"', "null"))
     assert '"module": "keras.layers"' in json.dumps(architecture)
-    assert "evil_module" not in sys.modules
+    assert "module_of_a_stranger" not in sys.modules
     if registered != "Scale":
         with pytest.raises((ModelFileError, UnsafeFileError)):
             scan(path, custom=["Another"])

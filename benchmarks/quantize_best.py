@@ -68,36 +68,38 @@ def _measured(subject: Subject, count: int) -> Figures:
     images = subject.test[:count]
     rows: dict[str, Figures] = {}
     with GraphRunner(graphs["optimized"].graph_def, graphs["optimized"].output_names) as runner:
-        wanted = _outputs(runner.run, graphs["optimized"], images)
+        wanted = outputs_of(runner.run, graphs["optimized"], images)
     rows["float"] = _row(subject, wanted, wanted)
     for name, artifact in graphs.items():
         before = _clocks()
-        made = quantize(_plan(artifact, subject), _batches(artifact, subject.calibration))
+        made = quantize(plan_of(artifact, subject), batches_of(artifact, subject.calibration))
         with Simulation(made.nodes, made.plan.prepared.outputs) as simulation:
             took = _since(before)
-            rows[f"vendor, {name} graph"] = _row(subject, _outputs(simulation.outputs, artifact, images), wanted, took)
+            rows[f"vendor, {name} graph"] = _row(
+                subject, outputs_of(simulation.outputs, artifact, images), wanted, took
+            )
     artifact, before = graphs["optimized"], _clocks()
-    batches = list(_batches(artifact, subject.calibration))
-    found = best(artifact.graph_def, artifact.output_names, _plan(artifact, subject), batches)
+    batches = list(batches_of(artifact, subject.calibration))
+    found = best(artifact.graph_def, artifact.output_names, plan_of(artifact, subject), batches)
     took = _since(before)
     with Simulation(found.quantization.nodes, found.quantization.plan.prepared.outputs) as simulation:
-        rows["best"] = _row(subject, _outputs(simulation.outputs, artifact, images), wanted, took)
+        rows["best"] = _row(subject, outputs_of(simulation.outputs, artifact, images), wanted, took)
     told = {key: value for key, value in (found.quantization.search or {}).items() if key != "layers"}
     facts = {"network": subject.name, "images": subject.images, "tested": len(images)}
     return {**facts, "calibrated": len(subject.calibration), "rows": rows, "told": told}
 
 
-def _plan(artifact: GraphArtifact, subject: Subject) -> Any:
+def plan_of(artifact: GraphArtifact, subject: Subject) -> Any:
     fed = {name: [None, *subject.calibration.shape[1:]] for name in artifact.input_names}
     return plan(artifact.graph_def, artifact.input_names, artifact.output_names, fed, Settings())
 
 
-def _batches(artifact: GraphArtifact, images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+def batches_of(artifact: GraphArtifact, images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
     for start in range(0, len(images), BATCH):
         yield {artifact.input_names[0]: images[start : start + BATCH]}
 
 
-def _outputs(run: Run, artifact: GraphArtifact, images: np.ndarray) -> np.ndarray:
+def outputs_of(run: Run, artifact: GraphArtifact, images: np.ndarray) -> np.ndarray:
     parts = [run({artifact.input_names[0]: images[i : i + TESTED]})[0] for i in range(0, len(images), TESTED)]
     return np.concatenate(parts)
 

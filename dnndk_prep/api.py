@@ -19,23 +19,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
+from dnndk_prep.api_work import PathLike, Work, copied, refuse_full, saved
 from dnndk_prep.check.result import CheckResult
-from dnndk_prep.config import Config
-from dnndk_prep.errors import ModelFileError, UsageError
-from dnndk_prep.events import Event
-from dnndk_prep.pipeline import Pipeline
-from dnndk_prep.stage_list import NAMES, Selection, entry_of
-from dnndk_prep.workspace import Workspace
+from dnndk_prep.errors import UsageError
 
 if TYPE_CHECKING:
     # TensorFlow and numpy are imported by the first step, not by `import dnndk_prep`.
@@ -46,58 +37,13 @@ if TYPE_CHECKING:
 
     Calibration = str | os.PathLike[str] | np.ndarray | Mapping[str, np.ndarray]
 
-PathLike = str | os.PathLike[str]
-Settings = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class _Work:
-    """A workspace in which the stages up to one have run, and what they ran with."""
-
-    kept: tempfile.TemporaryDirectory[str]
-    root: Path
-    settings: Settings
-    say: Callable[[str], None] | None
-
-    def config(self) -> Config:
-        """Raises UsageError that lists every setting which cannot be."""
-        try:
-            return Config.model_validate({**self.settings, "workspace": self.root}, context={"base": Path.cwd()})
-        except ValidationError as error:
-            lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-            raise UsageError("\n  ".join(["settings that cannot be", *lines]), code="K2D-0026") from error
-
-    def after(self, first: str, last: str, **settings: Mapping[str, Any]) -> _Work:
-        """A workspace of its own with the stages from `first` to `last` run by these settings, beside those before."""
-        merged = {**self.settings, **{name: {**self.settings.get(name, {}), **new} for name, new in settings.items()}}
-        root = Path(tempfile.mkdtemp(dir=self.kept.name))
-        work = replace(self, root=root, settings=merged)
-        cfg = work.config()
-        for name in NAMES[: NAMES.index(first)]:
-            if (self.root / name).is_dir():
-                # No stage writes into a folder that is finished, so the files can be shared.
-                shutil.copytree(self.root / name, root / name, copy_function=os.link)
-        entry = entry_of(cfg.model)
-        if entry is None or NAMES.index(entry) <= NAMES.index(last):
-            for _ in Pipeline(cfg, allow_custom_code=True).run(Selection(first, last), self._tell):
-                pass
-        return work
-
-    def facts(self, stage: str) -> dict[str, Any]:
-        record = Workspace(self.root).record(stage)
-        return {} if record is None else {**record.content["facts"], "warnings": record.content["warnings"]}
-
-    def _tell(self, event: Event) -> None:
-        if self.say is not None and event.kind in ("message", "warning"):
-            self.say(event.line())
-
 
 class _Step:
     """What a stage made. `facts` is what its stage.json tells: the proof, counts of nodes, warnings."""
 
     _stage = ""
 
-    def __init__(self, work: _Work) -> None:
+    def __init__(self, work: Work) -> None:
         self._work = work
 
     @property
@@ -149,7 +95,7 @@ class _GraphStep(_Step):
 
     def save(self, folder: PathLike) -> Path:
         """Copy the files (*.pb, graph.json, stage.json, ...) into the new `folder`; UsageError if it is not empty."""
-        return _copied(self.folder, folder)
+        return copied(self.folder, folder)
 
 
 class Model(_Step):
@@ -259,10 +205,10 @@ class OptimizedGraph(_GraphStep):
         Gives the folder. Raises as `quantize` does, StageError where the toolchain cannot take the graph, and
         UsageError for a board or release that is not known.
         """
-        _refuse_full(Path(folder))
+        refuse_full(Path(folder))
         return _exported(self._calibrated(calib, count, batch_size), folder, board, toolchain)
 
-    def _calibrated(self, calib: Calibration | None, count: int, batch_size: int) -> _Work:
+    def _calibrated(self, calib: Calibration | None, count: int, batch_size: int) -> Work:
         settings = {"path": self._calibration(calib), "count": count, "batch_size": batch_size}
         return self._work.after("calib_input", "calib_input", calibration=settings)
 
@@ -299,11 +245,11 @@ class QuantizedGraph(_Step):
 
     def save(self, folder: PathLike) -> Path:
         """Copy the files into the new `folder`; UsageError if it is not empty."""
-        return _copied(self.folder, folder)
+        return copied(self.folder, folder)
 
     def export(self, folder: PathLike, board: str, toolchain: str | None = None) -> Path:
         """Write the bundles with the same calibration data, as OptimizedGraph.export does."""
-        _refuse_full(Path(folder))
+        refuse_full(Path(folder))
         return _exported(self._work, folder, board, toolchain)
 
 
@@ -331,7 +277,7 @@ def open_model(
     ModelFileError where it is no model, UsageError for settings that cannot be.
     """
     kept = tempfile.TemporaryDirectory(prefix="dnndk_prep-")
-    given = Path(model) if isinstance(model, str | os.PathLike) else _saved(model, Path(kept.name))
+    given = Path(model) if isinstance(model, str | os.PathLike) else saved(model, Path(kept.name))
     files = {"path": given} if weights is None else {"architecture": given, "weights": Path(weights)}
     dataset = {"name": "none"} if data is None else {"name": _kind(Path(data)), "path": Path(data).absolute()}
     settings: dict[str, Any] = {
@@ -340,53 +286,13 @@ def open_model(
         "dataset": dataset,
         "preprocess": dict(preprocess or {}),
     }
-    return Model(_Work(kept, Path(kept.name) / "none", settings, say).after("train_save", "train_save"))
+    return Model(Work(kept, Path(kept.name) / "none", settings, say).after("train_save", "train_save"))
 
 
 def _kind(data: Path) -> str:
     return "npz" if data.suffix == ".npz" else "folder"
 
 
-def _saved(model: Any, folder: Path) -> Path:
-    """The file of a live model."""
-    packages = {base.__module__.partition(".")[0] for base in type(model).__mro__ if base.__name__ == "Model"}
-    if not packages & {"keras", "tf_keras"}:
-        raise UsageError(
-            "open_model takes the path of a model, or a Keras model",
-            expected="a path, a keras.Model or a tf_keras.Model",
-            found=type(model).__name__,
-        )
-    stem = re.sub(r"\W+", "_", str(model.name)).strip("_") or "model"
-    path = folder / f"{stem}.keras"
-    try:
-        model.save(path)
-    except (ValueError, NotImplementedError, TypeError) as error:
-        raise ModelFileError(
-            f"Keras cannot save the model {stem}",
-            expected="a built model that Keras can write",
-            found=str(error).splitlines()[0],
-            remedy="call the model once, or build it as a functional model",
-        ) from error
-    return path
-
-
-def _exported(work: _Work, folder: PathLike, board: str, toolchain: str | None) -> Path:
+def _exported(work: Work, folder: PathLike, board: str, toolchain: str | None) -> Path:
     done = work.after("export", "export", target={"board": board, "toolchain": toolchain})
-    return _copied(done.root / "export", folder)
-
-
-def _copied(source: Path, folder: PathLike) -> Path:
-    target = Path(folder)
-    _refuse_full(target)
-    return Path(shutil.copytree(source, target, dirs_exist_ok=True))
-
-
-def _refuse_full(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            f"{folder} is there already, and is not empty",
-            expected="a new or empty folder",
-            found=str(folder),
-            remedy="name another, or take it away",
-            code="K2D-0032",
-        )
+    return copied(done.root / "export", folder)

@@ -64,11 +64,6 @@ class Bank:
             raise ValueError(f"{text!r} is no memory bank")
         return cls(match[1], int(match[2]), int(match[3]), int(match[4]))
 
-    @property
-    def kib(self) -> float:
-        """What the group holds, in KiB."""
-        return self.banks * self.width * self.depth / 1024
-
     def __str__(self) -> str:
         return f"{self.name} {self.banks} x {self.width} x {self.depth}"
 

@@ -69,10 +69,6 @@ class GraphSource:
     signatures: Mapping[str, Sequence[str]] = field(default_factory=dict)
     of_keras_3: bool = False
 
-    @property
-    def has_variables(self) -> bool:
-        return any(node.op in VARIABLES for node in self.graph_def.node)
-
 
 def read_source(path: Path, tag: str | None = None, signature: str | None = None) -> GraphSource:
     """The graph in the file, or in the SavedModel folder, at `path`.

@@ -1,6 +1,7 @@
 """Masks of Keras 3: those of layers, merged ones, those that a model computes; against what Keras 3 predicts."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -32,10 +33,10 @@ def of_a_value() -> Model:
     return Model(tensor, layers.LSTM(3)(layers.Masking(2.0)(tensor)))
 
 
-def united(merge: Callable) -> Callable[[], Model]:
+def united(merging: Callable[[], layers.Layer]) -> Callable[[], Model]:
     def make() -> Model:
         a, b = words(), words()
-        return Model([a, b], layers.GRU(3)(merge([embedded(a), embedded(b)])))
+        return Model([a, b], layers.GRU(3)(merging()([embedded(a), embedded(b)])))
 
     return make
 
@@ -75,12 +76,12 @@ def of_a_softmax() -> Model:
 CASES = {
     "inherited": inherited,
     "of a value": of_a_value,
-    "added": united(layers.Add()),
-    "multiplied": united(layers.Multiply()),
-    "the larger": united(layers.Maximum()),
-    "the smaller": united(layers.Minimum()),
-    "side by side": united(layers.Concatenate()),
-    "one after the other": united(layers.Concatenate(axis=1)),
+    "added": united(layers.Add),
+    "multiplied": united(layers.Multiply),
+    "the larger": united(layers.Maximum),
+    "the smaller": united(layers.Minimum),
+    "side by side": united(layers.Concatenate),
+    "one after the other": united(partial(layers.Concatenate, axis=1)),
     "of one of two": of_one_of_two,
     "of each step": of_each_step,
     "into a nested model": into_a_nested_model,

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,6 +21,8 @@ HOSTILE = [
     f"$({CANARY})", f"`{CANARY}`", f"a;{CANARY};", f"'; {CANARY} #", f'"; {CANARY} #', f"a\n{CANARY}\n", "a b", "-rf",
     "<img src=x onerror=alert(1)>", "<script>alert(1)<", "{{ 7 * 7 }}", "%s{0}", "'''", '"""', "é\u202e",
 ]  # fmt: skip
+# An absolute path that nothing else writes to.
+OUTSIDE = str(Path(tempfile.gettempdir()) / "dnndk_prep_written_outside")
 NOT_TEXT = b"b\xff\xfe.png"
 # Windows and everything a shell reads as its own; a name of a file cannot hold a slash.
 MODEL = f"net $({CANARY})`{CANARY}` '\";<b>.h5"
@@ -132,7 +135,7 @@ def test_bytes_that_are_no_text_are_named(home: Path):
     "more",
     [
         {"saved_model": {"name": "../../../out"}},
-        {"saved_model": {"name": "/tmp/out"}},
+        {"saved_model": {"name": OUTSIDE}},
         *(
             pytest.param(more, marks=pytest.mark.faults)
             for more in (
@@ -151,7 +154,7 @@ def test_no_key_leads_out_of_the_workspace(home: Path, more: dict[str, object], 
     done = run(home, "run", path.name, "--to", "export")
     assert "Traceback" not in done.stderr
     assert {path for path in home.parent.rglob("*") if "workspace" not in path.parts} == before
-    assert not Path("/tmp/out").exists()
+    assert not Path(OUTSIDE).exists()
 
 
 @pytest.mark.faults

@@ -9,7 +9,7 @@ in the end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -95,8 +95,3 @@ def learned_state(
             if error < least:
                 best, least = trial, error
     return best, least
-
-
-def on_grid(judge: Judge, state: State, positions: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """The constants as numbers of their grids: what the vendor's rounding leaves as it is."""
-    return rounded_values(state.constants, judge.fixes, positions)

@@ -47,7 +47,8 @@ class Judge:
 
     def __post_init__(self) -> None:
         self.fixes = {item.name: item for item in self.plan.nodes if item.op == FIX_NEURON}
-        self._cache: dict[tuple[str, int, int], np.ndarray] = {}
+        # By constant and position: the last value, and what it was rounded to. States share most of theirs.
+        self._rounded: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def final_positions(self, state: State) -> dict[str, int]:
         """The positions after alignment and within the shifts that the DPU can do."""
@@ -64,11 +65,10 @@ class Judge:
         """The constants on their grids."""
         result = {}
         for name, value in state.constants.items():
-            key = (name, positions[name], id(value))
-            if key not in self._cache:
-                # The array is kept beside, so that its id is not given to another.
-                self._cache[key] = (value, rounded_values({name: value}, self.fixes, positions)[name])  # type: ignore[assignment]
-            result[name] = self._cache[key][1]
+            key = (name, positions[name])
+            if key not in self._rounded or self._rounded[key][0] is not value:
+                self._rounded[key] = (value, rounded_values({name: value}, self.fixes, positions)[name])
+            result[name] = self._rounded[key][1]
         return result
 
     def error(self, state: State, batches: Sequence[Batch], targets: Sequence[Outputs]) -> float:

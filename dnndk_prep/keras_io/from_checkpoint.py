@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,12 @@ import h5py
 import numpy as np
 
 from dnndk_prep.errors import ModelFileError, UsageError, nearest
+from dnndk_prep.hdf5_file import copy_into, written
 from dnndk_prep.keras_io.load import read_model
 from dnndk_prep.keras_io.match_weights import Match, Tensor, Weight, fits, match_weights, role, scope
 from dnndk_prep.keras_io.scan import scan, scan_architecture
 from dnndk_prep.keras_io.stored_tensors import StoredTensors, open_tensors
-from dnndk_prep.keras_io.stored_weights import stored_groups, write_complete
+from dnndk_prep.keras_io.stored_weights import fill_complete, stored_groups
 from dnndk_prep.keras_io.through_keras import untrained_hdf5
 from dnndk_prep.yaml_marks import load_marked
 
@@ -120,18 +120,16 @@ class _Model:
         source, unfinished = self._source, out.with_name(f".{out.name}.new")
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with h5py.File(source.weights, "r") as file:
-                is_complete = "model_config" in file.attrs
-            if is_complete:
-                shutil.copyfile(source.weights, unfinished)
-            else:
-                write_complete(source.config, source.keras_version, source.weights, unfinished)
-            with h5py.File(unfinished, "r+") as file:
-                group = file.get("model_weights", file)
+            with h5py.File(source.weights, "r") as file, written(unfinished) as target:
+                if "model_config" in file.attrs:
+                    copy_into(file, target)
+                else:
+                    fill_complete(source.config, source.keras_version, file, target)
+                group = target.get("model_weights", target)
                 for match in matches:
                     group[match.weight.layer][match.weight.path][...] = value_of(match, stored)
                 # The slots of the optimizer belong to the weights that were there.
-                file.pop("optimizer_weights", None)
+                target.pop("optimizer_weights", None)
             unfinished.replace(out)
         finally:
             unfinished.unlink(missing_ok=True)

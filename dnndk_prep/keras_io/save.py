@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
+from keras.src.legacy.saving import legacy_h5_format
 
 from dnndk_prep import repeatable
+from dnndk_prep.hdf5_file import copy_into, written
 from dnndk_prep.keras_io.sample_net import compile_classifier
 from dnndk_prep.keras_io.saved_forms import ARCHITECTURE, ARCHIVE, CHECKPOINT, COMPLETE, HISTORY, WEIGHTS
 
@@ -23,8 +22,7 @@ def save_all(model: keras.Model, folder: Path, history: dict[str, list[float]]) 
 
     The complete model and the checkpoint hold the optimizer's state; the weights file holds weights alone.
     """
-    with h5_is_meant():
-        model.save(folder / COMPLETE)
+    write_complete_model(model, folder / COMPLETE)
     (folder / ARCHITECTURE).write_text(json.dumps(json.loads(model.to_json()), indent=2) + "\n")
     _weights_alone(folder / COMPLETE, folder / WEIGHTS)
     # The checkpoint of the last epoch holds what the complete model holds.
@@ -36,19 +34,10 @@ def save_all(model: keras.Model, folder: Path, history: dict[str, list[float]]) 
     (folder / HISTORY).write_text(json.dumps(history, indent=2) + "\n")
 
 
-@contextmanager
-def h5_is_meant() -> Iterator[None]:
-    """Inside, Keras does not warn that h5 is a legacy format: the tools of this flow know nothing newer."""
-    logger = logging.getLogger("absl")
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "HDF5 file" not in record.getMessage()
-
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
+def write_complete_model(model: keras.Model, path: Path) -> None:
+    """Write architecture, weights, training settings and the optimizer's state as the h5 of `model.save`."""
+    with written(path) as file:
+        legacy_h5_format.save_model_to_hdf5(model, file)
 
 
 def _weights_alone(complete: Path, weights: Path) -> None:
@@ -56,12 +45,8 @@ def _weights_alone(complete: Path, weights: Path) -> None:
 
     Keras 3 itself writes weights in another layout, which no older Keras reads.
     """
-    with h5py.File(complete, "r") as source, h5py.File(weights, "w") as target:
-        group = source["model_weights"]
-        for name, value in group.attrs.items():
-            target.attrs[name] = value
-        for name in group:
-            source.copy(group[name], target, name)
+    with h5py.File(complete, "r") as source, written(weights) as target:
+        copy_into(source["model_weights"], target)
 
 
 def _make_repeatable(archive: Path) -> None:

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from dnndk_prep.errors import ModelFileError
+from dnndk_prep.hdf5_file import copy_into, written
 from dnndk_prep.keras_io.architecture import MODELS, Config
 from dnndk_prep.keras_io.layer_graph import LayerGraph, Leaf, Member
 
@@ -122,7 +123,7 @@ def keras2_weights(kind: str, config: Config, weights: Weights) -> Weights:
 
 def write_weights(graph: LayerGraph, path: Path) -> None:
     """Write the leaves' weights as Keras 2 on TensorFlow does, in the classic layout."""
-    with h5py.File(path, "w") as file:
+    with written(path) as file:
         file.attrs["keras_version"], file.attrs["backend"] = "2", "tensorflow"
         leaves = [leaf for leaf in graph.leaves() if leaf.kind != "InputLayer"]
         file.attrs["layer_names"] = np.array([leaf.name.encode() for leaf in leaves])
@@ -137,15 +138,15 @@ def write_weights(graph: LayerGraph, path: Path) -> None:
 def write_complete(architecture: Config, version: str, weights: Path, target: Path) -> None:
     """Write a complete model: the architecture, of Keras `version`, with the weights of a classic HDF5 file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(weights, "r") as source, h5py.File(target, "w") as file:
-        file.attrs["model_config"] = json.dumps(architecture)
-        file.attrs["keras_version"], file.attrs["backend"] = version, "tensorflow"
-        group = file.create_group("model_weights")
-        stored = source.get("model_weights", source)
-        for key, value in stored.attrs.items():
-            group.attrs[key] = value
-        for name in stored:
-            stored.copy(name, group)
+    with h5py.File(weights, "r") as source, written(target) as file:
+        fill_complete(architecture, version, source, file)
+
+
+def fill_complete(architecture: Config, version: str, weights: h5py.Group, target: h5py.Group) -> None:
+    """Fill an empty file as `write_complete` does, from an open classic one."""
+    target.attrs["model_config"] = json.dumps(architecture)
+    target.attrs["keras_version"], target.attrs["backend"] = version, "tensorflow"
+    copy_into(weights.get("model_weights", weights), target.create_group("model_weights"))
 
 
 def _entries(member: Member) -> list[Member]:

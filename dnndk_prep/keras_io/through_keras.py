@@ -20,6 +20,7 @@ from typing import Any
 import h5py
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
+from dnndk_prep.hdf5_file import written
 from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.finite import finite
@@ -85,7 +86,7 @@ def import_keras(version: str) -> ModuleType:
 
 def _write_weights(version: str, model: Any, target: Path) -> None:
     # Not model.save: it copies all objects of the model, and some layers cannot be copied.
-    with h5py.File(target, "w") as stored:
+    with written(target) as stored:
         _classic_layout(version).save_weights_to_hdf5_group(stored, model)
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from dnndk_prep.keras_io.resume import Progress, Resume, training_key
 from dnndk_prep.keras_io.sample_net import compile_classifier
-from dnndk_prep.keras_io.save import h5_is_meant
+from dnndk_prep.keras_io.save import write_complete_model
 
 History = dict[str, list[float]]
 Load = Callable[[np.ndarray], tuple[list[np.ndarray], np.ndarray]]
@@ -56,7 +56,7 @@ def train(
     keras.utils.set_random_seed(seed)
     steps = math.ceil(examples.count / batch_size)
     settings = [key, epochs, batch_size, learning_rate, seed, examples.count, model.to_json()]
-    with _deterministic_ops(), h5_is_meant():
+    with _deterministic_ops():
         _compile(model, learning_rate, epochs * steps)
         resume = Resume(scratch, training_key(settings))
         progress = resume.restore(model, say)
@@ -80,7 +80,6 @@ def _one_epoch(
 ) -> Progress:
     _reseed(model, run.seed, run.epoch)
     batches = _Batches(examples, run)
-    checkpoint = keras.callbacks.ModelCheckpoint(str(resume.unfinished))
     try:
         fitted = model.fit(
             batches,
@@ -88,12 +87,13 @@ def _one_epoch(
             epochs=run.epoch + 1,
             shuffle=False,
             verbose=0,
-            callbacks=[_Bar(run, len(batches)), checkpoint],
+            callbacks=[_Bar(run, len(batches))],
         )
     except Exception as error:
         if batches.failure is not None:
             raise batches.failure from error
         raise
+    write_complete_model(model, resume.unfinished)
     facts = {name: float(values[-1]) for name, values in fitted.history.items()}
     done = resume.commit(progress.with_epoch(facts))
     # An epoch that is said to be done is kept, even if the process is killed now.

@@ -18,6 +18,7 @@ from dnndk_prep.errors import ModelFileError, NumericsError
 from dnndk_prep.export.vitis_ai_tf2.plain_model import plain_model
 from dnndk_prep.graph.artifact import TensorSpec
 from dnndk_prep.graph.compare import max_abs_diff
+from dnndk_prep.hdf5_file import written
 from dnndk_prep.keras_io.architecture import Config
 from dnndk_prep.keras_io.load import KerasSource
 from dnndk_prep.keras_io.through_keras import first_line
@@ -99,7 +100,7 @@ class FloatModel:
 
     def write(self, path: Path) -> None:
         """Write the complete model in the layout of Keras 2's h5 files, without training settings."""
-        with h5py.File(path, "w") as file:
+        with written(path) as file:
             # As bytes, which h5py 2 in the older containers gives back as bytes.
             _attributes(file, {"model_config": json.dumps(self.architecture)})
             group = file.create_group("model_weights")

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format  # type: ignore[import-untyped]
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
@@ -20,12 +19,10 @@ from dnndk_prep.graph.artifact import serialize
 from dnndk_prep.graph.freeze import VARIABLES
 from dnndk_prep.graph.run import GraphRunner
 from dnndk_prep.graph.saver import SavedVariable, free_prefix, saver_def, saver_nodes, saver_prefix
+from dnndk_prep.keras_io.checkpoint_reader import CheckpointReader
 
 CHECKPOINT = "tf_chkpt.ckpt"
 INFER_GRAPH = "tf_infer_graph.pb"
-# What TensorFlow's reader raises for files that are cut or garbled: it translates its own errors by their texts
-# (py_checkpoint_reader.py), and asks for as much memory as a size in the file says.
-UNREADABLE = (ValueError, RuntimeError, IndexError, TypeError, KeyError, MemoryError, DecodeError, tf.errors.OpError)
 
 
 def saved_variables(graph_def: GraphDef) -> list[SavedVariable]:
@@ -112,25 +109,9 @@ def read_checkpoint(prefix: Path, keys: Collection[str] | None = None) -> dict[s
 
     Raises ModelFileError if there is no whole checkpoint.
     """
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        dtypes = reader.get_variable_to_dtype_map()
-        wanted = [key for key in sorted(dtypes) if dtypes[key] != tf.string and (keys is None or key in keys)]
-        return {key: reader.get_tensor(key) for key in wanted}
-    except UNREADABLE as error:
-        raise unreadable(prefix, error) from error
-
-
-def unreadable(prefix: Path, error: Exception) -> ModelFileError:
-    """The one error for whatever the reader says of a checkpoint that is not there, or not whole."""
-    near = sorted(path.name for path in prefix.parent.glob("*.index")) if prefix.parent.is_dir() else []
-    words = (str(error).splitlines() or [""])[0] or type(error).__name__
-    return ModelFileError(
-        f"{prefix} is not a checkpoint that can be read",
-        expected="the common beginning of .index and .data-00000-of-00001, for example ./tf_chkpt.ckpt",
-        found=f"{words[:300]}; in the folder: {', '.join(near) or 'no .index'}",
-        remedy="correct the path, or copy the checkpoint again with all its files",
-    )
+    reader = CheckpointReader(prefix)
+    wanted = [key for key in sorted(reader.dtypes) if reader.dtypes[key] != tf.string and (keys is None or key in keys)]
+    return {key: reader.tensor(key) for key in wanted}
 
 
 def match_variables(graph_def: GraphDef, checkpoint: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from dnndk_prep.errors import ModelFileError
-from dnndk_prep.keras_io.checkpoint import UNREADABLE, read_graph, unreadable
+from dnndk_prep.keras_io.checkpoint import read_graph
+from dnndk_prep.keras_io.checkpoint_reader import CheckpointReader
 from dnndk_prep.keras_io.match_weights import Shape, Tensor
 from dnndk_prep.keras_io.object_graph import OBJECT_GRAPH, StoredObject, stored_objects
 
@@ -58,38 +58,28 @@ def open_tensors(path: Path) -> StoredTensors:
     """
     if path.suffix in (".pb", ".pbtxt") and path.is_file():
         return _of_graph(path)
-    prefix = _prefix(path)
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    except UNREADABLE as error:
-        raise unreadable(prefix, error) from error
-    objects = _objects(reader, dtypes, prefix)
+    reader = CheckpointReader(_prefix(path))
+    objects = _objects(reader)
     tensors = {
-        one.name: Tensor(one.name, tuple(shapes[one.key]), dtypes[one.key].name)
+        one.name: Tensor(one.name, reader.shapes[one.key], reader.dtypes[one.key].name)
         for one in objects
-        if dtypes[one.key] != tf.string
+        if reader.dtypes[one.key] != tf.string
     }
     keys = {one.name: one.key for one in objects}
 
     def read(name: str) -> np.ndarray:
-        try:
-            return reader.get_tensor(keys[name])
-        except UNREADABLE as error:
-            raise unreadable(prefix, error) from error
+        return reader.tensor(keys[name])
 
     slots = [one.name for one in objects if one.is_training and one.name in tensors]
     return StoredTensors(str(path), tensors, _left_out(tensors, slots), read)
 
 
-def _objects(reader: Any, dtypes: Mapping[str, Any], prefix: Path) -> list[StoredObject]:
+def _objects(reader: CheckpointReader) -> list[StoredObject]:
     """The tensors with their names: the keys in a checkpoint of TensorFlow 1, in one of TensorFlow 2 the variables'."""
-    if OBJECT_GRAPH not in dtypes:
-        return [StoredObject(key, key) for key in sorted(dtypes)]
-    try:
-        return stored_objects(reader.get_tensor(OBJECT_GRAPH), set(dtypes) - {OBJECT_GRAPH}, reader.get_tensor)
-    except UNREADABLE as error:
-        raise unreadable(prefix, error) from error
+    if OBJECT_GRAPH not in reader.dtypes:
+        return [StoredObject(key, key) for key in sorted(reader.dtypes)]
+    with reader.told():
+        return stored_objects(reader.tensor(OBJECT_GRAPH), set(reader.dtypes) - {OBJECT_GRAPH}, reader.tensor)
 
 
 def _prefix(path: Path) -> Path:

@@ -130,10 +130,14 @@ def test_killed_at_random_moments(crew: tuple[Prepared, Prepared], undisturbed: 
         for turn in range(number, 48, 2):
             home = tmp_path / str(turn)
             yaml, workspace = runs.write_home(home), home / "workspace"
+            more: list[str] = []
             for _ in range(5):
-                prepared.start(["run", str(yaml)], workspace)
+                prepared.start(["run", str(yaml), *more], workspace)
                 row.runs += 1
-                row.faults += prepared.end(kill_after=moment.uniform(0.1, 8)).code == -signal.SIGKILL
+                done = prepared.end(kill_after=moment.uniform(0.1, 6))
+                row.faults += done.code == -signal.SIGKILL
+                # One that ended before its time leaves nothing to be killed in.
+                more = ["--force"] if done.code == 0 else []
                 if half := runs.broken(workspace):
                     row.lose(f"chain {turn}: half {half}")
             rerun_is_whole(row, prepared, yaml, wanted, f"chain {turn}")
@@ -142,4 +146,4 @@ def test_killed_at_random_moments(crew: tuple[Prepared, Prepared], undisturbed: 
     with figures("Kill", "at random moments of a whole run, five times over") as row:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda number: chain(row, number), range(2)))
-        assert row.faults >= 200, row
+        assert row.faults >= 150, row

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from dnndk_prep.config import Config
 from dnndk_prep.config_values import Section
 from dnndk_prep.errors import UsageError, nearest
-from dnndk_prep.yaml_marks import Mark, Place, Problem, load_marked
+from dnndk_prep.yaml_marks import MAX_NODES, Mark, Place, Problem, load_marked
 
 Checked = TypeVar("Checked", bound=Section)
 
@@ -73,7 +73,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return load_checked(path, Config, overrides)
 
 
-def load_checked(path: Path, schema: type[Checked], overrides: Sequence[str] = ()) -> Checked:
+def load_checked(
+    path: Path, schema: type[Checked], overrides: Sequence[str] = (), max_nodes: int = MAX_NODES
+) -> Checked:
     """The content of the YAML file `path` as `schema` has it, read as load_config reads it."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -86,7 +88,7 @@ def load_checked(path: Path, schema: type[Checked], overrides: Sequence[str] = (
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text (byte {error.start})", expected="a YAML file in UTF-8") from error
-    data, marks, problems = load_marked(text, str(path))
+    data, marks, problems = load_marked(text, str(path), max_nodes)
     if data is not None and not isinstance(data, dict):
         problems.append(Problem(Mark(str(path), 1, 1), "the file must hold keys with values, like `target:`"))
         data = {}

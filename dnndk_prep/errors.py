@@ -17,6 +17,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Names of files may hold what makes a terminal do things: all control characters but the end of a line.
+_VISIBLE = {number: f"\\x{number:02x}" for number in (*range(10), *range(11, 32), *range(127, 160))}
+
 
 class DnndkPrepError(Exception):
     """What is wrong in one sentence, and the three facts that help to mend it."""
@@ -40,7 +43,7 @@ class DnndkPrepError(Exception):
 
     def for_terminal(self) -> str:
         """The message as a command prints it, with the command that tells more."""
-        return f"error: {self}\n{_fact('more', f'dnndk-prep explain {self.code}')}"
+        return f"error: {self}\n{_fact('more', f'dnndk-prep explain {self.code}')}".translate(_VISIBLE)
 
 
 class UsageError(DnndkPrepError):

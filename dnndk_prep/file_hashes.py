@@ -27,6 +27,8 @@ def sha256_outside(path: Path, key: str, workspace: Path) -> str:
     """
     try:
         if not path.is_dir():
+            if path.exists() and not path.is_file():
+                raise OSError(f"{path} is a pipe or a device")  # To read one would wait for ever.
             return sha256_file(path)
         total = hashlib.sha256()
         for file in _outside_files(path, workspace):
@@ -44,7 +46,7 @@ def sha256_outside(path: Path, key: str, workspace: Path) -> str:
     except OSError as error:
         raise ModelFileError(
             f"{key}: it cannot be read",
-            expected="files that this user may read, on a disk that works",
+            expected="plain files that this user may read, on a disk that works",
             found=str(error),
             remedy="correct their rights, or copy them to another place",
             code="K2D-0031",

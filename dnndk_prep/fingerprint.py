@@ -54,9 +54,8 @@ def _not_named(model: ModelSection, reads: Sequence[str]) -> dict[str, Path]:
         from dnndk_prep.keras_io.custom import module_files
 
         for spec in model.custom_objects:
-            path = module_files(spec, model.folder)
-            if path is not None:
-                files[f"model.custom_objects: {spec}"] = path
+            for module, path in module_files(spec, model.folder).items():
+                files[f"model.custom_objects: {module}"] = path
     found = graph_file(model.path) if "model" in reads and model.path is not None else None
     if found is not None:
         prefix = checkpoint_prefix(model.checkpoint) if model.checkpoint else found.variables

@@ -16,6 +16,7 @@ from dnndk_prep.config import Config
 from dnndk_prep.errors import StageError, UsageError
 from dnndk_prep.events import Event, Tell
 from dnndk_prep.fingerprint import difference, versions
+from dnndk_prep.keras_defaults import keras_defaults
 from dnndk_prep.made_of import MadeOf
 from dnndk_prep.run_lock import Made
 from dnndk_prep.stage_list import NAMES, Selection, Stage, entered_at, entry_of
@@ -44,10 +45,10 @@ class Pipeline:
     def __init__(self, cfg: Config, allow_custom_code: bool = False) -> None:
         self.cfg = cfg
         self._allow_custom_code = allow_custom_code
-        self.workspace = Workspace(cfg.workspace)
-        self._made_of = MadeOf(cfg, self.workspace)
         self._entry = entry_of(cfg.model)
         self._stages = {stage.name: stage for stage in entered_at(self._entry)}
+        self.workspace = Workspace(cfg.workspace, [name for name, stage in self._stages.items() if stage.is_shared])
+        self._made_of = MadeOf(cfg, self.workspace)
 
     def plan(self, selection: Selection) -> Iterator[Step]:
         """What a run would do, without doing it: a stage after one that runs may run."""
@@ -128,6 +129,9 @@ class Pipeline:
         if step.runs:
             tell(Event("start", stage.name, step.why))
             self._run_stage(stage, tell)
+            if stage.name in self.workspace.kept:
+                text = f"what others had put into its folder is kept: {self.workspace.kept[stage.name]}"
+                tell(Event("message", stage.name, text))
             self.workspace.write(run_lock.FILE, run_lock.as_text(self._as_recorded()))
         seconds = time.monotonic() - started
         tell(Event("done", stage.name, "", seconds) if step.runs else Event("skip", stage.name, step.why))
@@ -222,7 +226,9 @@ class Pipeline:
                     say=lambda text: tell(Event("message", stage.name, text.removeprefix(f"{stage.name}: "))),
                     key=hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode()).hexdigest(),
                 )
-                facts = stage.run()(context)
+                function = stage.run()
+                with keras_defaults():
+                    facts = function(context)
                 self._made_of.require_still(stage)
                 warnings = facts.pop("warnings", [])
                 for warning in warnings:

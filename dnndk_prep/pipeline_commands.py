@@ -74,17 +74,19 @@ def run(args: argparse.Namespace) -> int:
         lines = [f"{stages[done]} {word}; go on with:\n  {_resume(args, stages[done])}"] if done < len(stages) else []
         return "\n".join([*lines, *([f"log: {log.path}"] if log.path.is_file() else [])])
 
-    with ends_on_signals(lambda: last_words("interrupted")):
-        try:
-            with console(sys.stdout, args.log_format, pipeline.last_seconds(selection)) as shown:
-                for _ in pipeline.run(selection, lambda event: _tell(event, shown.tell, log), log):
-                    done += 1
-        except BaseException as error:
-            # What is wrong with the command or the workspace is not mended by the same command.
-            if done < len(stages) and not isinstance(error, UsageError):
-                stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-                print(last_words("interrupted" if stopped else "failed"), file=sys.stderr)
-            raise
+    try:
+        with (
+            ends_on_signals(lambda: last_words("interrupted")),
+            console(sys.stdout, args.log_format, pipeline.last_seconds(selection)) as shown,
+        ):
+            for _ in pipeline.run(selection, lambda event: _tell(event, shown.tell, log), log):
+                done += 1
+    except BaseException as error:
+        # What is wrong with the command or the workspace is not mended by the same command.
+        if done < len(stages) and not isinstance(error, UsageError):
+            stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+            print(last_words("interrupted" if stopped else "failed"), file=sys.stderr)
+        raise
     return 0
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dnndk_prep.errors import UsageError
 from dnndk_prep.quiet import quiet_start
+from dnndk_prep.workspace import STAGE_JSON
+from dnndk_prep.workspace_lock import require_no_link
 
 # Flags of vai_q_tensorflow with a number, and what the numbers mean.
 NUMBERS = {
@@ -81,3 +83,12 @@ def _names(text: str) -> list[str]:
 def _require_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file", expected="a folder, or a new name", remedy="name another folder")
+    if (folder / STAGE_JSON).exists():
+        raise UsageError(
+            f"--out {folder} belongs to a workspace",
+            expected="a folder that no stage of a pipeline writes",
+            found=str(folder / STAGE_JSON),
+            remedy="name another folder",
+        )
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        require_no_link(path)

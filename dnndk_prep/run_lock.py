@@ -30,6 +30,8 @@ PACKAGES = (
 )
 TIMED = "holds times, so it differs from run to run"
 ABSENT = "none"
+# A line an artifact, and an artifact may be one of many calibration images in each bundle.
+MAX_VALUES = 2_000_000
 
 
 class LockedStage(Section):
@@ -87,7 +89,7 @@ def as_text(content: Mapping[str, Any]) -> str:
 
 def read(path: Path) -> dict[str, Any]:
     """Raises UsageError for a file that is not there or is no lock file, with each mistake in it."""
-    return load_checked(path, LockFile).model_dump()
+    return load_checked(path, LockFile, max_nodes=MAX_VALUES).model_dump()
 
 
 def differences(locked: Any, found: Any, name: str = "") -> Iterator[str]:

@@ -26,6 +26,8 @@ class Stage:
     reads: tuple[str, ...] = ()
     # The facts of the needed stages count too, not their artifacts alone.
     tells_facts: bool = False
+    # The vendors' tools write into its folder, too; what they add is no damage, and no input of a later stage.
+    is_shared: bool = False
 
     def code(self) -> str:
         """The version of the stage's code."""
@@ -65,6 +67,7 @@ STAGES: tuple[Stage, ...] = (
         "export",
         ("train_save", "keras_2_tf", "optimize_for_inference", "calib_input"),
         ("target", "saved_model", "tensorboard", "graph", FIXES, "keras_2_tf", "model.path", "model.custom_objects"),
+        is_shared=True,
     ),
     Stage(
         "report",

@@ -18,6 +18,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def ends_on_signals(last_words: Callable[[], str]) -> Iterator[None]:
     """Within the block a signal raises SystemExit(128 + its number), or ends the process after GRACE seconds.
 
+    Whatever else comes out of the block after a signal becomes that SystemExit: TensorFlow turns what is raised in a
+    function that it calls, to load a batch, into an error of its own.
+
     Python calls handlers between its own instructions alone: not while TensorFlow computes a large batch. It writes the
     signal's number into a pipe at once, though, where a thread reads it. `last_words` are told on standard error by
     that thread; in the other case the caller tells them. For the main thread.
@@ -35,10 +38,23 @@ def ends_on_signals(last_words: Callable[[], str]) -> Iterator[None]:
     ours = [number for number in SIGNALS if number != signal.SIGINT or before[number] is signal.default_int_handler]
     watch = threading.Thread(target=_watch, args=(reader, over, ours, last_words, error_output), daemon=True)
     watch.start()
+    asked: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        asked.append(signum)
+        # A second one must not disturb the cleaning up; that has its limit anyway.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(128 + signum)
+
     try:
         for number in ours:
-            signal.signal(number, _stop)
+            signal.signal(number, stop)
         yield
+    except Exception as error:
+        if not asked:
+            raise
+        raise SystemExit(128 + asked[0]) from error
     finally:
         over.set()
         for number, handler in before.items():
@@ -48,13 +64,6 @@ def ends_on_signals(last_words: Callable[[], str]) -> Iterator[None]:
         watch.join()
         os.close(reader)
         os.close(error_output)
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    # A second one must not disturb the cleaning up; that has its limit anyway.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(128 + signum)
 
 
 def _watch(

@@ -76,6 +76,7 @@ def _run(args: argparse.Namespace, told: SweepFile, found: Mapping[Cell, Config]
     from dnndk_prep.sweep.sharing import parts
     from dnndk_prep.sweep.work import Limits
     from dnndk_prep.workspace import Workspace
+    from dnndk_prep.workspace_lock import require_no_link
 
     folder = told.folder.absolute()
     limits = Limits(told.threads, told.memory_gib, told.retries, args.allow_custom_code)
@@ -88,6 +89,9 @@ def _run(args: argparse.Namespace, told: SweepFile, found: Mapping[Cell, Config]
         return f"{len(ended)} of {len(found)} cells ended; go on with:\n  {_resume(args)}"
 
     with ends_on_signals(last_words), Workspace(folder).lock():
+        for cell in found:
+            for path in (cell.workspace, *list(cell.workspace.relative_to(folder).parents)[:-1]):
+                require_no_link(folder / path)
         try:
             with cells_console(sys.stdout, args.log_format, len(found)) as shown, engine as submit:
                 for cell, outcome in outcomes(parts(found), submit, getattr(shown, "tick", lambda: None)):

@@ -8,17 +8,23 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from dnndk_prep.errors import StageError, UsageError
+from dnndk_prep.errors import StageError
 from dnndk_prep.file_hashes import UNREADABLE, hash_or_reason, sha256_file, walk
+from dnndk_prep.workspace_lock import not_writable, require_no_link, require_text, take
 
 STAGE_JSON = "stage.json"
 LOCK = ".lock"
+SCRATCH = ".scratch"
+LOGS = "logs"
+# What somebody put into a stage's folder goes here before the stage writes it anew.
+KEPT = "kept"
 # stage.json holds under this key the hash of all else in it: its facts are told on by the report.
 SEAL = "sha256"
 
@@ -44,14 +50,18 @@ class StageRecord:
 class Workspace:
     """The folder that all stages share.
 
-    Raises UsageError if it cannot be made or written.
+    Raises UsageError if it cannot be made or written, or where a link in it leads elsewhere.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shared: Collection[str] = ()) -> None:
+        """shared: the stages into whose folders others write, too; of these only what the stage wrote counts."""
         self.root = root
+        self._shared = frozenset(shared)
         # Of the run that holds it: its lock file, and the folder that it writes into.
         self._held: tuple[int, int] | None = None
         self._new = root / ".new"
+        # By stage: where others' files were put when its folder was written anew.
+        self.kept: dict[str, Path] = {}
 
     def folder(self, stage: str) -> Path:
         return self.root / stage
@@ -76,8 +86,11 @@ class Workspace:
     def contents(self, stage: str) -> dict[str, str]:
         """The hash of each file in the stage's folder but stage.json; UNREADABLE and the reason where there is none."""
         folder, found = self.folder(stage), {}
+        record = self.record(stage) if stage in self._shared else None
         try:
             for path in _files(folder):
+                if record is not None and path.relative_to(folder).as_posix() not in record.artifacts:
+                    continue
                 found[path.relative_to(folder).as_posix()] = hash_or_reason(path)
         except OSError as error:
             found[error.filename or "."] = f"{UNREADABLE}{error.strerror}"
@@ -107,11 +120,14 @@ class Workspace:
         """Hold the workspace for one run; a lock of a dead process does not count."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            require_text(self.root)
+            for name in (LOCK, SCRATCH, LOGS, KEPT):
+                require_no_link(self.root / name)
             handle = (self.root / LOCK).open("a+")
         except OSError as error:
-            raise self._not_writable(error) from error
+            raise not_writable(self.root, error) from error
         with handle:
-            self._take(handle, fcntl.LOCK_EX)
+            take(handle, self.root, fcntl.LOCK_EX)
             try:
                 handle.truncate(0)
                 handle.write(str(os.getpid()))
@@ -119,7 +135,7 @@ class Workspace:
                 self._recover()
                 found = os.fstat(handle.fileno())
             except OSError as error:
-                raise self._not_writable(error) from error
+                raise not_writable(self.root, error) from error
             self._held = found.st_dev, found.st_ino
             # Two runs never write into one folder, not even where somebody took the lock away from under the first.
             self._new = self.root / f".new-{secrets.token_hex(4)}"
@@ -139,18 +155,20 @@ class Workspace:
             yield
             return
         with handle:
-            self._take(handle, fcntl.LOCK_SH)
+            take(handle, self.root, fcntl.LOCK_SH)
             yield
 
     def scratch(self, stage: str) -> Path:
         """A folder that survives an interruption of the stage and goes with its success."""
-        folder = self.root / ".scratch" / stage
+        folder = self.root / SCRATCH / stage
+        require_no_link(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def begin(self, stage: str) -> Path:
         """An empty folder of the stage's name to write its artifacts into, beside the last good one."""
         self.require_hold()
+        require_no_link(self.folder(stage))
         shutil.rmtree(self._new, ignore_errors=True)
         folder = self._new / stage
         folder.mkdir(parents=True)
@@ -224,8 +242,24 @@ class Workspace:
             raise
         # The new name is on the disk before the old folder goes.
         _sync(self.root)
+        self._retire(stage, old)
+        shutil.rmtree(self.root / SCRATCH / stage, ignore_errors=True)
+
+    def _retire(self, stage: str, old: Path) -> None:
+        """Remove a folder that was replaced, but for what the stage had not written there: nobody can make it again."""
+        try:
+            written = json.loads((old / STAGE_JSON).read_text(encoding="utf-8"))["artifacts"]
+            added = [path for path in _files(old) if path.relative_to(old).as_posix() not in written]
+        except (OSError, ValueError, KeyError, TypeError):
+            added = []
+        kept = self.root / KEPT / f"{stage}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        for path in added:
+            place = kept / path.relative_to(old)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+        if added:
+            self.kept[stage] = kept
         shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(self.root / ".scratch" / stage, ignore_errors=True)
 
     def _recover(self) -> None:
         """Mend what a killed run left: half-written folders go, and a folder that was being replaced comes back."""
@@ -237,33 +271,9 @@ class Workspace:
         for old in self.root.glob(".old-*"):
             final = self.folder(old.name.removeprefix(".old-"))
             if final.exists():
-                shutil.rmtree(old, ignore_errors=True)
+                self._retire(final.name, old)
             else:
                 old.rename(final)
-
-    def _take(self, handle: TextIO, how: int) -> None:
-        """The system gives a lock back when its process ends, however it ends."""
-        try:
-            fcntl.flock(handle, how | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.seek(0)
-            raise UsageError(
-                "another run holds this workspace",
-                expected="one run a workspace at a time",
-                found=f"{_process(handle.read().strip())} in {self.root}",
-                remedy="wait for it, or give another workspace with --workspace DIR",
-                code="K2D-0029",
-            ) from error
-        except OSError as error:
-            raise self._not_writable(error) from error
-
-    def _not_writable(self, error: OSError) -> UsageError:
-        return UsageError(
-            "the workspace cannot be written",
-            expected="a folder that this user may write, with room on its disk",
-            found=f"{self.root}: {error.strerror}",
-            remedy="mend that, or give another with --workspace DIR",
-        )
 
 
 def _seal(content: Mapping[str, Any]) -> str:
@@ -275,17 +285,6 @@ def _files(folder: Path) -> list[Path]:
     """All that lies in a stage's folder and is no folder, in a fixed order, without stage.json. Raises OSError."""
     found = [path for path in walk(folder) if path != folder / STAGE_JSON]
     return sorted(found)
-
-
-def _process(number: str) -> str:
-    """Who holds the lock: the process that wrote its number, unless that one is gone."""
-    try:
-        os.kill(int(number), 0)
-    except PermissionError:
-        pass
-    except (ValueError, OverflowError, OSError):
-        return "a process that does not tell its number"
-    return f"process {number}"
 
 
 def _flush(folder: Path) -> None:

@@ -12,6 +12,8 @@ Place = tuple[str | int, ...]
 # A pipeline file has some dozens of nodes; aliases that unfold into more are an attack or an accident.
 MAX_NODES = 10_000
 MAX_DEPTH = 20
+# Python takes seconds, or refuses, to write out what a few more digits stand for (`0x` and four thousand `f`).
+MAX_NUMBER = 2**63
 PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
@@ -38,9 +40,9 @@ class Problem:
         return f"{self.mark}: {self.text}"
 
 
-def load_marked(text: str, source: str) -> tuple[Any, dict[Place, Mark], list[Problem]]:
+def load_marked(text: str, source: str, max_nodes: int = MAX_NODES) -> tuple[Any, dict[Place, Mark], list[Problem]]:
     """The data of `text`, the mark of every key and list item, and the mistakes found while reading."""
-    reader = _MarkedReader(source)
+    reader = _MarkedReader(source, max_nodes)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = None if node is None else reader.value(node, ())
@@ -62,8 +64,9 @@ class _TooLargeError(Exception):
 
 
 class _MarkedReader:
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, max_nodes: int) -> None:
         self.source = source
+        self._max_nodes = max_nodes
         self.marks: dict[Place, Mark] = {}
         self.problems: list[Problem] = []
         self._constructor = yaml.constructor.SafeConstructor()
@@ -71,8 +74,9 @@ class _MarkedReader:
 
     def value(self, node: yaml.Node, place: Place) -> Any:
         self._nodes += 1
-        if self._nodes > MAX_NODES or len(place) > MAX_DEPTH:
-            raise _TooLargeError(f"more than {MAX_NODES} values or {MAX_DEPTH} levels once its aliases are unfolded")
+        if self._nodes > self._max_nodes or len(place) > MAX_DEPTH:
+            limit = f"{self._max_nodes} values or {MAX_DEPTH} levels"
+            raise _TooLargeError(f"more than {limit} once its aliases are unfolded")
         if not isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN_TAGS:
             self.problems.append(Problem(self._mark(node), f"not a plain value: the tag {node.tag!r} is not read"))
             return None
@@ -83,7 +87,12 @@ class _MarkedReader:
                 self.marks[(*place, index)] = self._mark(item)
             return [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
         try:
-            return self._constructor.construct_object(node)
+            value = self._constructor.construct_object(node)
+            if isinstance(value, int) and abs(value) >= MAX_NUMBER:
+                raise ValueError("a number of 64 bits or more")
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError("a text with a NUL")
+            return value
         except yaml.constructor.ConstructorError as error:
             self.problems.append(Problem(self._mark(node), f"not a plain value: {error.problem}"))
         except ValueError as error:  # a date such as 2024-13-01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import re
 from collections.abc import Iterator
@@ -90,7 +91,7 @@ def checkpoint_prefix(path: Path) -> Path:
 
 def checkpoint_files(prefix: Path) -> list[Path]:
     """The files of a checkpoint."""
-    return [index_of(prefix), *sorted(prefix.parent.glob(f"{prefix.name}.data-*"))]
+    return [index_of(prefix), *sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*"))]
 
 
 def index_of(prefix: Path) -> Path:

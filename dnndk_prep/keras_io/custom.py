@@ -7,6 +7,7 @@ which Keras 2 builds the graph.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -78,15 +79,42 @@ def load_custom_objects(specs: Sequence[str], folder: Path) -> CustomObjects:
         return CustomObjects(tuple(_imported(spec, folder) for spec in specs))
 
 
-def module_files(spec: str, folder: Path) -> Path | None:
-    """The file, or the folder of a package, that `spec` (module:Class) is imported from; found without running it.
+def module_files(spec: str, folder: Path) -> dict[str, Path]:
+    """By module, the files or packages' folders that `spec` (module:Class) is imported from; found without running it.
 
-    None where there is no such module.
+    Of modules in `folder` also those that they import from there. Empty where there is no such module.
     """
-    top = spec.partition(":")[0].partition(".")[0]
-    local = _local(top, folder)
-    if local is not None:
-        return local
+    named = spec.partition(":")[0].partition(".")[0]
+    waiting, found = [named], dict[str, Path]()
+    while waiting:
+        top = waiting.pop()
+        local = _local(top, folder)
+        if local is not None and top not in found:
+            found[top] = local
+            waiting += sorted(_imported_by(local))
+    if found:
+        return found
+    installed = _installed(named)
+    return {} if installed is None else {named: installed}
+
+
+def _imported_by(local: Path) -> set[str]:
+    """The first parts of the names of all modules that a file, or any file of a package, imports by a statement."""
+    names = set()
+    for path in [local] if local.is_file() else local.rglob("*.py"):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError, RecursionError, OSError):
+            continue  # Importing it tells what is wrong with it.
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names
+
+
+def _installed(top: str) -> Path | None:
     try:
         found = importlib.util.find_spec(top)
     except (ImportError, ValueError):

@@ -65,6 +65,7 @@ class Resume:
             "sha256": _sha256(self.unfinished),
             "history": progress.history,
         }
+        facts["seal"] = _seal(facts)
         self.unfinished.replace(checkpoint)
         pending = self._folder / f"{FACTS}.new"
         pending.write_text(json.dumps(facts, indent=2) + "\n")
@@ -81,6 +82,8 @@ class Resume:
             actual = _sha256(checkpoint)
         except (OSError, ValueError, KeyError, TypeError) as error:
             return None, f"it cannot be read ({error})"
+        if facts.pop("seal", None) != _seal(facts):
+            return None, f"{FACTS} was changed after it was written"
         if facts["key"] != self._key:
             return None, "it was trained with other data, settings or versions"
         if facts["sha256"] != actual:
@@ -95,6 +98,10 @@ def _load_checkpoint(model: keras.Model, path: Path) -> None:
         group = file["optimizer_weights"]
         for variable in model.optimizer.variables:
             variable.assign(group[variable.path][()])
+
+
+def _seal(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -21,6 +21,7 @@ import h5py
 
 from dnndk_prep.errors import DnndkPrepError, ModelFileError
 from dnndk_prep.hdf5_file import written
+from dnndk_prep.keras_defaults import set_defaults
 from dnndk_prep.keras_io.built_limits import limited_calls
 from dnndk_prep.keras_io.custom import NO_CUSTOM_OBJECTS, CustomObjects
 from dnndk_prep.keras_io.finite import finite
@@ -76,12 +77,11 @@ def import_keras(version: str) -> ModuleType:
     if major(version) >= 3:
         # Keras chooses its backend while it is imported.
         os.environ["KERAS_BACKEND"] = "tensorflow"
-        import keras
-
-        return keras
-    import tf_keras
-
-    return tf_keras
+        import keras as found
+    else:
+        import tf_keras as found
+    set_defaults(found)
+    return found
 
 
 def _write_weights(version: str, model: Any, target: Path) -> None:

@@ -75,6 +75,7 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     """sweep.csv and sweep.html in `folder`; whoever reads them sees the old ones or the new ones, whole."""
     for name, text in ((CSV, as_csv(rows)), (HTML, page(rows))):
         new = folder / f".{name}.new"
+        new.unlink(missing_ok=True)  # Of a killed sweep, or a link that leads elsewhere.
         new.write_text(text, encoding="utf-8")
         new.replace(folder / name)
 

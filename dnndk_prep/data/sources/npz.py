@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from dnndk_prep.data.parts import ONLY_INPUT, ArrayPart, is_image_array
 from dnndk_prep.data.sources import Dataset
 from dnndk_prep.errors import ModelFileError, UnsafeFileError, nearest
 from dnndk_prep.said import NO_ARRAYS, first_line
+
+# What no array of examples packs as well as, but zeros do.
+LARGE, PACKED = 2**30, 200
 
 
 def open_npz(path: Path) -> Dataset:
@@ -43,6 +47,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as content:
             if not isinstance(content, np.lib.npyio.NpzFile):
                 raise ModelFileError(f"{path} is not an .npz", expected="named arrays (numpy.savez)", found="one array")
+            for member in content.zip.infolist() if content.zip else ():
+                _require_no_bomb(path, member)
             return {name: content[name] for name in content.files}
     except ModelFileError:
         raise
@@ -55,6 +61,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 remedy="save arrays of numbers of one shape",
             ) from error
         raise ModelFileError(f"{path} cannot be read", expected="an .npz file", found=first_line(error)) from error
+
+
+def _require_no_bomb(path: Path, member: zipfile.ZipInfo) -> None:
+    if member.file_size > LARGE and member.file_size > PACKED * member.compress_size:
+        raise UnsafeFileError(
+            f"{path} is refused: it may fill the memory",
+            expected=f"arrays of at most {LARGE >> 30} GiB, or of at most {PACKED} times what they take in the file",
+            found=f"{member.filename}: {member.compress_size} bytes that unpack to {member.file_size}",
+            remedy="if that is meant, save it unpacked: numpy.savez",
+        )
 
 
 def checked_inputs(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

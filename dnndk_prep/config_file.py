@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,12 +138,15 @@ def _problem(item: Any, marks: dict[Place, Mark], top: Mark, schema: type[Sectio
     dotted = ".".join(map(str, known or place))
     if item["type"] == "extra_forbidden":
         return Problem(mark, f"unknown key {dotted!r}{_did_you_mean(place, schema)}")
+    if item["type"] == "missing":
+        return Problem(mark, f"{'.'.join(map(str, place))} is missing")
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         # A rule of a whole section begins with the key that breaks it.
         return Problem(marks.get(tuple(message.split()[0].strip(":,").split(".")), mark), message)
     hint = _quotes_hint(item) or _number_hint(item)
-    return Problem(mark, f"{dotted}: {message[:1].lower()}{message[1:]}, found {item['input']!r}{hint}")
+    found = textwrap.shorten(repr(item["input"]), 100, placeholder=" ...")
+    return Problem(mark, f"{dotted}: {message[:1].lower()}{message[1:]}, found {found}{hint}")
 
 
 def _quotes_hint(item: Any) -> str:

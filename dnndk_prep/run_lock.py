@@ -50,7 +50,7 @@ class LockFile(Section):
     versions: dict[str, str]
     # TensorFlow shares sums among so many threads: a training repeats to the last bit on the same number.
     cores: int
-    seed: int | None
+    seed: int | None = None
     settings: dict[str, Any]
     files: dict[str, str]
     stages: dict[str, LockedStage]

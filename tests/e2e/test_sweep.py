@@ -151,6 +151,16 @@ def test_cells_end_with_a_sweep_that_is_killed(home: Callable[[str], Home]):
     assert {key.split()[1]: count for key, count in sweep.counts().items() if count > 1} == {"quantize": 2}
 
 
+def test_no_cell_is_written_where_a_link_leads(home: Callable[[str], Home], tmp_path: Path):
+    sweep = home("models: {a: {}}\n")
+    (tmp_path / "outside").mkdir()
+    (sweep.folder / "sweep" / "cells").mkdir(parents=True)
+    (sweep.folder / "sweep" / "cells" / "a").symlink_to(tmp_path / "outside")
+    _, err = sweep.run(code=2)
+    assert "is a link" in err
+    assert not list((tmp_path / "outside").iterdir())
+
+
 @pytest.mark.slow
 def test_a_killed_worker_of_ray_costs_its_task_alone(home: Callable[[str], Home], old_python: Callable[[str], Path]):
     sweep = home("models: {a: {}, b: {seed: 5}}\n" + BOARDS + SETTINGS)

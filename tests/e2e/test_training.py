@@ -158,6 +158,11 @@ def test_only_its_own_whole_checkpoint_is_used(tmp_path, undisturbed):
 
     assert restored("other") == Progress()
     assert "not used: it was trained with other data" in said[0]
+    facts = tmp_path / "resume.json"
+    facts.write_text(facts.read_text().replace('"epoch": 1', '"epoch": 9'))
+    assert restored("key") == Progress()
+    assert "resume.json was changed after it was written" in said[0]
+    facts.write_text(facts.read_text().replace('"epoch": 9', '"epoch": 1'))
     checkpoint = tmp_path / "keras_chkpt_0001.h5"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
     assert restored("key") == Progress()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,6 +30,15 @@ def other_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("day") / "otherday.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(made), str(DAY), "-ldl"], check=True)
     return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_keras_json(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Somebody's settings of Keras, which would decide the types and the order of axes of every model."""
+    home = tmp_path_factory.mktemp("keras")
+    settings = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first", "backend": "tensorflow"}
+    (home / "keras.json").write_text(json.dumps(settings))
+    STRANGE["KERAS_HOME"] = str(home)
 
 
 def run(yaml: Path, surroundings: dict[str, str], other_day: Path, umask: int, cwd: Path, *words: str) -> Path:

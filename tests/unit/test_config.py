@@ -101,6 +101,9 @@ def test_a_key_in_the_wrong_section_is_pointed_to_its_own(tmp_path: Path):
         ("a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
          "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\nseed: *d\n", "aliases"),
         ("a: &a [*a]\n", "aliases|YAML"),
+        (f"seed: 0x{'f' * 4000}\n", "1:7: not a value: a number of 64 bits or more"),
+        (f"seed: {'1:' * 3000}1\n", "1:7: not a value: a number of 64 bits or more"),
+        ('workspace: "a\\0b"\n', "1:12: not a value: a text with a NUL"),
     ],
 )  # fmt: skip
 def test_mistakes(tmp_path: Path, text: str, said: str):

@@ -10,7 +10,9 @@ from dnndk_prep.data.datasets import misfit, open_dataset, with_inputs
 from dnndk_prep.data.images import read_image, read_mask
 from dnndk_prep.data.preprocess import Preprocess
 from dnndk_prep.data.safe_pickle import load_npz
+from dnndk_prep.data.sources import npz as npz_source
 from dnndk_prep.data.sources.imdb import pad
+from dnndk_prep.data.sources.npz import read_arrays
 from dnndk_prep.errors import ModelFileError, UnsafeFileError, UsageError
 
 RANDOM = np.random.default_rng(0)
@@ -382,3 +384,14 @@ def test_object_arrays_keep_their_shape(tmp_path):
         archive.writestr("a.npy", b"\x93NUMPY\x01\x00")
     with pytest.raises(ModelFileError):
         load_npz(tmp_path / "odd.npz")
+
+
+def test_an_npz_that_unpacks_to_much_more_is_refused(tmp_path, monkeypatch):
+    """The zip's own figures tell; nothing is unpacked. What packs well is let in as long as it is small."""
+    np.savez_compressed(tmp_path / "zeros.npz", x_train=np.zeros((1, 2**22), np.uint8))
+    assert read_arrays(tmp_path / "zeros.npz")["x_train"].shape == (1, 2**22)
+    monkeypatch.setattr(npz_source, "LARGE", 2**20)
+    with pytest.raises(UnsafeFileError, match="may fill the memory"):
+        read_arrays(tmp_path / "zeros.npz")
+    np.savez(tmp_path / "unpacked.npz", x_train=np.zeros((1, 2**22), np.uint8))
+    assert read_arrays(tmp_path / "unpacked.npz")["x_train"].shape == (1, 2**22)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from dnndk_prep.keras_defaults import keras_defaults
 from dnndk_prep.keras_io.load import (
     ZIP_SIGNATURE,
     KerasSource,
@@ -27,7 +28,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     # Importing Keras takes seconds, and only training needs it.
     from dnndk_prep.stages._training import train_sample
 
-    return train_sample(ctx)
+    # Keras was not there yet when the stage began.
+    with keras_defaults():
+        return train_sample(ctx)
 
 
 def _take_in(ctx: StageContext) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ConfigDict
 
 from dnndk_prep.config_file import load_checked
 from dnndk_prep.config_values import Section
@@ -45,6 +46,9 @@ class LockedStage(Section):
 
 class LockFile(Section):
     """The content of run.lock.yaml."""
+
+    # What was written is compared, not what it can be read as: `"0"` is no seed.
+    model_config = ConfigDict(strict=True)
 
     format: int
     versions: dict[str, str]

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dnndk_prep import cli, file_hashes, made_of, pipeline, run_lock, stage_list
+from dnndk_prep import cli, made_of, pipeline, stage_list
 from dnndk_prep.config_file import load_config
 from dnndk_prep.errors import ModelFileError, StageError, UsageError
-from dnndk_prep.graph.kinds import checkpoint_files
-from dnndk_prep.keras_io.custom import module_files
 from dnndk_prep.pipeline import Pipeline
 from dnndk_prep.stage_list import Selection, Stage
 
@@ -98,62 +96,6 @@ def test_outside_files_count_by_content_not_time_or_path(home: Home, tmp_path: P
     assert home.plan() == {}
     (tmp_path / "sub" / "b.h5").write_bytes(b"other")
     assert home.plan()["first"] == "the content of model.path changed"
-
-
-def test_a_pipe_is_no_input(tmp_path: Path):
-    """Reading it would wait for ever."""
-    os.mkfifo(tmp_path / "a.h5")
-    with pytest.raises(ModelFileError, match="a pipe or a device"):
-        file_hashes.sha256_outside(tmp_path / "a.h5", "model.path", tmp_path / "workspace")
-
-
-def test_helpers_of_custom_code_count(tmp_path: Path):
-    """What a module imports from beside it, a package's files included; not what is installed, which has a version."""
-    (tmp_path / "mine.py").write_text("import numpy\nfrom helper import FACTOR\n")
-    (tmp_path / "helper.py").write_text("import deeper.one\nimport mine\n")
-    (tmp_path / "deeper").mkdir()
-    (tmp_path / "deeper" / "one.py").write_text("from unused_elsewhere import x\n")
-    (tmp_path / "not_imported.py").write_text("")
-    assert set(module_files("mine:Scale", tmp_path)) == {"mine", "helper", "deeper"}
-    assert list(module_files("numpy:array", tmp_path)) == ["numpy"]
-    assert module_files("no_such_module_here:A", tmp_path) == {}
-
-
-def test_data_of_a_checkpoint_count_whatever_its_name(tmp_path: Path):
-    """Brackets in it are no pattern."""
-    for name in ("net[1].index", "net[1].data-00000-of-00001", "net1.data-00000-of-00001"):
-        (tmp_path / name).write_bytes(b"")
-    names = [path.name for path in checkpoint_files(tmp_path / "net[1]")]
-    assert names == ["net[1].index", "net[1].data-00000-of-00001"]
-
-
-def test_a_long_lock_file_is_read(tmp_path: Path):
-    """One with more values than a pipeline.yaml may have."""
-    stage = {"code": "a", "made_of": "b", "artifacts": {f"images/{i}.png": "c" for i in range(12_000)}}
-    locked = {**run_lock.described({}), "stages": {"export": stage}}
-    (tmp_path / "run.lock.yaml").write_text(run_lock.as_text(locked))
-    assert run_lock.read(tmp_path / "run.lock.yaml")["stages"]["export"] == stage
-
-
-def test_errors_show_control_characters():
-    """A name of a file cannot give orders to the terminal."""
-    text = UsageError("a \x1b]0;title\x07 b", found="c\nd\x9b").for_terminal()
-    assert r"a \x1b]0;title\x07 b" in text
-    assert "\x1b" not in text
-    assert "\x9b" not in text
-
-
-def test_a_workspace_beside_the_data_is_no_part_of_them(tmp_path: Path):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.png").write_bytes(b"a")
-    workspace = tmp_path / "workspace"
-    told = [file_hashes.sha256_outside(tmp_path, "dataset.path", workspace)]
-    (workspace / "first").mkdir(parents=True)
-    (workspace / "first" / "artifact").write_text("x")
-    told.append(file_hashes.sha256_outside(tmp_path, "dataset.path", workspace))
-    (tmp_path / "images" / "b.png").write_bytes(b"b")
-    told.append(file_hashes.sha256_outside(tmp_path, "dataset.path", workspace))
-    assert told[0] == told[1] != told[2]
 
 
 def test_version_changes_are_named(home: Home, monkeypatch: pytest.MonkeyPatch):

@@ -66,11 +66,14 @@ def test_signals_at_random_moments(
         moment = random.Random(turn)
         yaml = runs.write_home(tmp_path / str(turn))
         workspace = yaml.parent / "workspace"
+        more: list[str] = []
         for _ in range(6):
-            prepared.start(["run", str(yaml)], workspace)
-            wait = moment.uniform(0.5, 14)
+            prepared.start(["run", str(yaml), *more], workspace)
+            wait = moment.uniform(0.3, 6)
             done = prepared.end(kill_after=wait, number=number)
             row.runs += 1
+            # One that ended before its time leaves nothing to be stopped in.
+            more = ["--force"] if done.code == 0 else []
             if done.code == 0:
                 continue
             row.faults += 1
@@ -86,11 +89,11 @@ def test_signals_at_random_moments(
 
     def chains(row: Row, first: int) -> None:
         """One interpreter, one run at a time."""
-        for turn in range(first, 4, 2):
+        for turn in range(first, 8, 2):
             chain(row, turn, crew[first])
 
     with figures("Signals", f"{number.name} at random moments of a whole run, six times over") as row:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda first: chains(row, first), range(2)))
         row.fact("slowest end", f"{slowest[0]:.1f} s")
-        assert row.faults >= 10, row
+        assert row.faults >= 24, row

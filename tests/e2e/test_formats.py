@@ -439,7 +439,7 @@ def test_the_pipeline_imports_only_what_is_allowed(custom: Path, capsys: pytest.
     with (custom / "my_layers.py").open("a") as file:
         file.write("# changed\n")
     assert cli.main(["plan", *command]) == 0
-    assert "the content of model.custom_objects: my_layers:Scale changed" in capsys.readouterr().out
+    assert "the content of model.custom_objects: my_layers changed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

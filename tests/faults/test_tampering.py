@@ -89,8 +89,9 @@ def test_each_artifact_in_each_way_is_named(undisturbed: Path, figures: Figures,
                     path.write_bytes(content)
             (workspace / stage / "more").write_text("")
             row.cases += 1
-            if planned(yaml).get(stage) != "more was added since":
-                row.lose(f"{stage}: what was added is not seen")
+            # The vendors' tools write into the bundles: what they add is theirs, and stays.
+            if planned(yaml).get(stage) != (None if stage == "export" else "more was added since"):
+                row.lose(f"{stage}: {planned(yaml).get(stage)} after a file was added")
             (workspace / stage / "more").unlink()
         assert planned(yaml) == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -115,7 +116,9 @@ def test_all_layers_without_a_form_are_named(tmp_path):
     x = layers.UnitNormalization(name="unit")(ops.flip(x, axis=1))
     with pytest.raises(ModelFileError) as caught:
         saved(keras.Model(image, x), tmp_path)
-    assert caught.value.found == "groups: GroupNormalization; flip: the operation flip; unit: UnitNormalization"
+    # Keras numbers an operation of which there was one before.
+    named = r"groups: GroupNormalization; flip(_\d+)?: the operation flip; unit: UnitNormalization"
+    assert re.fullmatch(named, caught.value.found)
 
 
 @pytest.mark.slow

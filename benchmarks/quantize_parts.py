@@ -51,6 +51,11 @@ def main() -> None:
     alone = {name: parts.say(f"`{name}` alone", activations=False, weights=(name,)) for name in parts.exact}
     worst = max(alone, key=alone.__getitem__)
     parts.say(f"everything but `{worst}`", activations=True, weights=[name for name in parts.exact if name != worst])
+    of_inputs = np.abs(parts.exact[worst]).max(axis=(0, 1, 3)) if parts.exact[worst].ndim == 4 else np.zeros(1)
+    print(
+        f"\n`{worst}`: position {parts.positions[worst]}, largest {np.abs(parts.exact[worst]).max():.3g},"
+        f" median of the input channels' largest {np.median(of_inputs):.3g}"
+    )
     zeros = np.mean(parts.rounded[worst] == 0) - np.mean(parts.exact[worst] == 0)
     print(f"\n{100 * zeros:.0f} % of the numbers of `{worst}` are rounded to zero")
 
@@ -65,7 +70,7 @@ class Parts:
         self.images = subject.test[:count]
         self.exact = constants_of(made.nodes)
         self.rounded = rounded_values(self.exact, fixes, made.positions)
-        self._artifact, self._positions = artifact, made.positions
+        self._artifact, self.positions = artifact, made.positions
         self._trials = {key: Trial(made.nodes, plan.prepared.outputs, is_float=not key) for key in (True, False)}
         self._labels = None if subject.labels is None else subject.labels[:count].reshape(-1)
         self._wanted = self._outputs(activations=False, constants=self.exact)
@@ -82,7 +87,7 @@ class Parts:
         return error
 
     def _outputs(self, activations: bool, constants: Constants) -> np.ndarray:
-        run = partial(self._trials[activations].run, values=constants, positions=self._positions)
+        run = partial(self._trials[activations].run, values=constants, positions=self.positions)
         return outputs_of(run, self._artifact, self.images)
 
 

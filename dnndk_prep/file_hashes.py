@@ -1,12 +1,14 @@
-"""Hashes of files: of a user's, by which a change is known, and of those in a stage's folder."""
+"""Hashes: of a user's files, by which a change is known, of those in a stage's folder, and of values."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dnndk_prep.errors import ModelFileError
 
@@ -18,6 +20,11 @@ def sha256_file(path: Path) -> str:
     """The hash of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_values(content: Mapping[str, Any]) -> str:
+    """The hash of values as JSON, whatever the order of their names."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_outside(path: Path, key: str, workspace: Path) -> str:

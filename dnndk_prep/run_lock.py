@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ from pydantic import ConfigDict
 
 from dnndk_prep.config_file import load_checked
 from dnndk_prep.config_values import Section
+from dnndk_prep.file_hashes import sha256_values
 
 FILE = "run.lock.yaml"
 HEAD = """\
@@ -110,7 +110,7 @@ def _stage(made: Made) -> dict[str, Any]:
     own = _plain({part: made.fingerprint[part] for part in ("config", "files", "versions")})
     return {
         "code": made.fingerprint["code"],
-        "made_of": hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest(),
+        "made_of": sha256_values(own),
         "artifacts": dict(made.artifacts),
     }
 

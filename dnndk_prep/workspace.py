@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import secrets
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dnndk_prep.errors import StageError
-from dnndk_prep.file_hashes import UNREADABLE, hash_or_reason, sha256_file, walk
+from dnndk_prep.file_hashes import UNREADABLE, hash_or_reason, sha256_file, sha256_values, walk
 from dnndk_prep.workspace_lock import not_writable, require_no_link, require_text, take
 
 STAGE_JSON = "stage.json"
@@ -278,7 +277,7 @@ class Workspace:
 
 def _seal(content: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in content.items() if name != SEAL}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return sha256_values(rest)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,6 +12,8 @@ from typing import Any
 import h5py
 import keras
 
+from dnndk_prep.file_hashes import sha256_file, sha256_values
+
 FACTS = "resume.json"
 
 
@@ -62,10 +64,10 @@ class Resume:
             "key": self._key,
             "epoch": progress.epochs_done,
             "checkpoint": checkpoint.name,
-            "sha256": _sha256(self.unfinished),
+            "sha256": sha256_file(self.unfinished),
             "history": progress.history,
         }
-        facts["seal"] = _seal(facts)
+        facts["seal"] = sha256_values(facts)
         self.unfinished.replace(checkpoint)
         pending = self._folder / f"{FACTS}.new"
         pending.write_text(json.dumps(facts, indent=2) + "\n")
@@ -79,10 +81,10 @@ class Resume:
         try:
             facts = json.loads((self._folder / FACTS).read_text())
             checkpoint = self._folder / Path(facts["checkpoint"]).name
-            actual = _sha256(checkpoint)
+            actual = sha256_file(checkpoint)
         except (OSError, ValueError, KeyError, TypeError) as error:
             return None, f"it cannot be read ({error})"
-        if facts.pop("seal", None) != _seal(facts):
+        if facts.pop("seal", None) != sha256_values(facts):
             return None, f"{FACTS} was changed after it was written"
         if facts["key"] != self._key:
             return None, "it was trained with other data, settings or versions"
@@ -98,12 +100,3 @@ def _load_checkpoint(model: keras.Model, path: Path) -> None:
         group = file["optimizer_weights"]
         for variable in model.optimizer.variables:
             variable.assign(group[variable.path][()])
-
-
-def _seal(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

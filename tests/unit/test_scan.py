@@ -95,7 +95,7 @@ CODES: list[tuple[dict[str, Any], str]] = [
     (layer("Dense", "l", units=[["deep", {"er": [MARSHALLED]}]]), "marshalled code as the er of l"),
     (layer("Merge", "m", mode="x", mode_type="lambda"), "code as the mode of m"),
     (layer("Merge", "m", mode="x", output_shape_type="function"), "code as the output_shape of m"),
-    (layer("TFSMLayer", "t", filepath="/tmp/x"), "TFSMLayer in t"),
+    (layer("TFSMLayer", "t", filepath="x"), "TFSMLayer in t"),
     (keras3("TorchModuleWrapper", "t", module_="..."), "TorchModuleWrapper in t"),
     (keras3("JaxLayer", "j"), "JaxLayer in j"),
     (keras3("VectorizedMap", "v", "keras.src.ops.core", "VectorizedMap"), "VectorizedMap in v"),
